@@ -1,0 +1,160 @@
+"""Settings of the live half: typed, validated, from the environment (`BOT4_...`) or a call; paper by default."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class StrategyParams(BaseModel):
+    """Numbers that steer `step`; each reaches it in a PARAMS event under the id of `PARAM_IDS`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gamma: Annotated[
+        float, Field(gt=0, description="risk aversion (Avellaneda-Stoikov), per unit of inventory/cap")
+    ] = 0.1
+    horizon_s: Annotated[float, Field(gt=0, description="rolling horizon tau, seconds")] = 86_400.0
+    urgency: Annotated[float, Field(ge=0, description="multiplies the inventory skew")] = 1.5
+    intensity_k: Annotated[
+        float,
+        Field(gt=0, description="fill intensity decay k, per unit of return; replaced by the slow feature"),
+    ] = 20_000.0
+    sigma: Annotated[
+        float, Field(gt=0, description="volatility, return per sqrt(second); replaced by the slow feature")
+    ] = 5e-5
+    adverse_selection_bp: Annotated[float, Field(ge=0, description="expected adverse selection, bp")] = 0.2
+    quote_notional: Annotated[float, Field(gt=0, description="size of one quote, quote currency")] = 250.0
+    inventory_cap: Annotated[float, Field(gt=0, description="inventory cap, quote currency (T1: 100k)")] = 5_000.0
+    requote_ms: Annotated[float, Field(ge=10, description="how often quotes are evaluated, ms of engine clock")] = 100.0
+    hysteresis_ticks: Annotated[float, Field(ge=0, description="a quote moves only past this distance, ticks")] = 5.0
+    model_skew: Annotated[
+        float, Field(ge=0, description="share of the model's forecast added to the reservation price")
+    ] = 0.5
+    max_position_notional: Annotated[float, Field(gt=0, description="risk: largest position, quote currency")] = (
+        10_000.0
+    )
+    max_order_notional: Annotated[float, Field(gt=0, description="risk: largest order, quote currency")] = 1_000.0
+    max_orders_per_s: Annotated[float, Field(gt=0, description="risk: new orders a second of engine clock")] = 20.0
+    price_collar: Annotated[float, Field(gt=0, lt=1, description="risk: farthest price from mid, fraction")] = 0.02
+    max_open_orders: Annotated[float, Field(ge=2, le=64, description="risk: open orders at once")] = 8.0
+    quoting: Annotated[float, Field(ge=0, le=1, description="0 records and computes but sends nothing")] = 1.0
+
+    def pairs(self) -> list[tuple[int, float]]:
+        """Return (param id, value) for every field, by id."""
+        return [(PARAM_IDS[name], float(getattr(self, name))) for name in type(self).model_fields]
+
+
+# Ids are frozen: a journal names params by them. New ones are added at the end, none is reused.
+PARAM_IDS: dict[str, int] = {
+    "gamma": 0, "horizon_s": 1, "urgency": 2, "intensity_k": 3, "sigma": 4, "adverse_selection_bp": 5,
+    "quote_notional": 6, "inventory_cap": 7, "requote_ms": 8, "hysteresis_ticks": 9, "model_skew": 10,
+    "max_position_notional": 11, "max_order_notional": 12, "max_orders_per_s": 13, "price_collar": 14,
+    "max_open_orders": 15, "quoting": 16,
+}  # fmt: skip
+
+# Slow features: id -> name; served by the online store, handed over as SLOW_FEATURE events.
+SLOW_FEATURES: dict[int, str] = {0: "garch_sigma", 1: "intensity_a", 2: "intensity_k"}
+
+
+class Settings(BaseSettings):
+    """Everything a process of the live half needs to know. Environment: `BOT4_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="BOT4_", env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    profile: Annotated[Literal["embedded", "services"], Field(description="which services stand behind it")] = (
+        "embedded"
+    )
+    var: Annotated[Path, Field(description="where everything that runs leaves its files")] = PROJECT_ROOT / "var"
+    account: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$", description="name of the account")] = "paper"
+    symbol: Annotated[str, Field(pattern=r"^[A-Z0-9]{2,20}$")] = "BTCUSDT"
+    rest_url: Annotated[str, Field(description="REST endpoint")] = "http://127.0.0.1:8411"
+    ws_url: Annotated[str, Field(description="WebSocket endpoint")] = "ws://127.0.0.1:8411"
+    api_key: Annotated[SecretStr, Field(description="from the environment only")] = SecretStr("")
+    api_secret: Annotated[SecretStr, Field(description="from the environment only")] = SecretStr("")
+    watchdog_api_key: Annotated[SecretStr, Field(description="the watchdog's own key")] = SecretStr("")
+    watchdog_api_secret: Annotated[SecretStr, Field()] = SecretStr("")
+    exchange_token: Annotated[SecretStr, Field(description="token of the simulated exchange's /bot4 controls")] = (
+        SecretStr("")
+    )
+    recv_window_ms: Annotated[int, Field(ge=250, le=1000, description="how long a signed request stays valid")] = 500
+    countdown_ms: Annotated[int, Field(ge=1000, description="the venue cancels all when not renewed for this long")] = (
+        5000
+    )
+    kill_budget_s: Annotated[float, Field(gt=0, description="time a kill has before it alarms")] = 10.0
+    feeder_poll_s: Annotated[float, Field(gt=0, description="how often the online store is read, real seconds")] = 1.0
+    slow_ttl_s: Annotated[float, Field(gt=0, description="age at which a slow value is no longer used, seconds")] = (
+        7200.0
+    )
+    strategy: StrategyParams = StrategyParams()
+
+    @field_validator("var")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @property
+    def root(self) -> Path:
+        """Return the folder of this account: journal, state, lake, models."""
+        return self.var / self.account
+
+    @property
+    def journal_dir(self) -> Path:
+        """Return where the account's journal lies."""
+        return self.root / "journal"
+
+    @property
+    def state_dir(self) -> Path:
+        """Return where latched mode, order epoch and audit lie."""
+        return self.root / "state"
+
+    @property
+    def lake_dir(self) -> Path:
+        """Return the Parquet lake."""
+        return self.root / "lake"
+
+    @property
+    def models_dir(self) -> Path:
+        """Return where bundles lie: `sha256/<digest>/` and `current.json`."""
+        return self.root / "models"
+
+    @property
+    def online_store(self) -> Path:
+        """Return Feast's SQLite online store."""
+        return self.root / "feast" / "online.db"
+
+    @property
+    def shm_dir(self) -> Path:
+        """Return the folder in shared memory: control block and rings."""
+        tag = hashlib.sha256(str(self.root).encode()).hexdigest()[:12]
+        return Path("/dev/shm") / f"bot4-{os.getuid()}-{self.account}-{tag}"
+
+    def public(self) -> dict[str, Any]:
+        """Return the settings without secrets, for headers and reports."""
+        return self.model_dump(
+            mode="json",
+            exclude={"api_key", "api_secret", "watchdog_api_key", "watchdog_api_secret", "exchange_token"},
+        )
+
+
+def load(**overrides: Any) -> Settings:
+    """Return the settings; an unknown `BOT4_` variable is an error, so that a typo is not a default.
+
+    Raises ValueError with one line per wrong setting.
+    """
+    known = {f"BOT4_{name.upper()}" for name in Settings.model_fields}
+    for name in os.environ:
+        if name.startswith("BOT4_") and name.split("__")[0] not in known | RESERVED_VARIABLES:
+            raise ValueError(f"unknown setting {name}; known are: {', '.join(sorted(known))}")
+    return Settings(**overrides)
+
+
+# Read elsewhere than in Settings.
+RESERVED_VARIABLES = {"BOT4_CACHE_DIR", "BOT4_SHARED_DATA", "BOT4_CRASH_AT"}
