@@ -125,6 +125,7 @@ class StaleCause(IntEnum):
     DISCONNECT = 3
     SILENCE = 4
     CROSSED = 5
+    LOST_LEVELS = 6  # the far store overflowed and the market reached what was dropped
 
 
 class Reason(IntEnum):

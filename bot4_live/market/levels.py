@@ -1,0 +1,350 @@
+"""The levels of a book: a circular window of ticks with an occupancy bitmap, and a far store for the rest.
+
+A price's place in the window is its low 16 bits, so that moving the window moves no level that stays inside. It is
+divided into 16 chunks of 4,096 ticks. Per side a bitmap has one bit a tick (64 words a chunk) and `summary` one bit
+a word, so that the next level is found in two or three steps whatever the distance. Levels outside the window lie in a
+sorted far store; when that is full the farthest level is dropped, counted in `overflow` and remembered in `lost`:
+a book whose window reaches a lost level is no longer valid (`book.book_apply` sees to it).
+
+All kernels take `b`, a numba Record of `BOOK`, and `row`: 0 for bids, 1 for asks. Prices are ticks > 0; 0 means none.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from bot4_live.market.bits import highest_bit, lowest_bit
+
+WINDOW = 65_536
+CHUNK_SHIFT = 12
+CHUNKS = 16
+FAR = 8_192
+BID, ASK = 0, 1
+
+BOOK = np.dtype(
+    [
+        # identity and state, see market.book
+        ("valid", "<i8"),  # 1 between a snapshot and the next reason to distrust it
+        ("update_id", "<i8"),  # u of the last diff (or of the snapshot) that is in the levels
+        ("bridging", "<i8"),  # 1 until the first diff after the snapshot
+        ("stale_cause", "<i8"),  # StaleCause while not valid
+        ("sequence_errors", "<i8"),  # diffs that did not connect; the feed should have said so before
+        ("bad_levels", "<i8"),  # levels with price <= 0 or qty < 0, ignored
+        # the newest best quote; it overlays the levels while ticker_id > update_id
+        ("ticker_id", "<i8"),
+        ("ticker_price", "<i8", (2,)),
+        ("ticker_qty", "<i8", (2,)),
+        # the levels; rows: bids, asks
+        ("base_chunk", "<i8"),
+        ("best", "<i8", (2,)),
+        ("count", "<i8", (2,)),
+        ("far_count", "<i8", (2,)),
+        ("overflow", "<i8", (2,)),  # levels dropped from a full far store
+        ("lost", "<i8", (2,)),  # the dropped price nearest to the market, 0 for none
+        ("recentred", "<i8"),
+        ("summary", "<u8", (2, CHUNKS)),
+        ("bits", "<u8", (2, WINDOW // 64)),
+        ("qty", "<i8", (2, WINDOW)),
+        ("far_price", "<i8", (2, FAR)),  # ascending
+        ("far_qty", "<i8", (2, FAR)),
+    ]
+)
+
+_ONE = np.uint64(1)
+_ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+_TICK_MASK = WINDOW - 1
+_WORD_MASK = WINDOW // 64 - 1
+
+
+@njit(cache=True)
+def in_window(b, price):
+    """Return whether `price` has a place in the window."""
+    offset = (price >> CHUNK_SHIFT) - b.base_chunk
+    return 0 <= offset < CHUNKS
+
+
+@njit(cache=True)
+def far_find(b, row, price):
+    """Return the first index of the far store whose price is >= `price`."""
+    low, high = 0, b.far_count[row]
+    while low < high:
+        middle = (low + high) >> 1
+        if b.far_price[row, middle] < price:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True)
+def _far_remove(b, row, index):
+    last = b.far_count[row] - 1
+    for i in range(index, last):
+        b.far_price[row, i] = b.far_price[row, i + 1]
+        b.far_qty[row, i] = b.far_qty[row, i + 1]
+    b.far_count[row] = last
+
+
+@njit(cache=True)
+def _lose(b, row, price):
+    b.overflow[row] += 1
+    b.count[row] -= 1
+    lost = b.lost[row]
+    if lost == 0 or (row == BID and price > lost) or (row == ASK and price < lost):
+        b.lost[row] = price
+
+
+@njit(cache=True)
+def far_insert(b, row, price, qty):
+    """Add a level that is not there; a full store loses its farthest level. `count` already includes it."""
+    index = far_find(b, row, price)
+    if b.far_count[row] == FAR:
+        farthest = 0 if row == BID else FAR - 1
+        if (row == BID and index == 0) or (row == ASK and index == FAR):
+            _lose(b, row, price)
+            return
+        _lose(b, row, b.far_price[row, farthest])
+        _far_remove(b, row, farthest)
+        if row == BID:
+            index -= 1
+    n = b.far_count[row]
+    for i in range(n, index, -1):
+        b.far_price[row, i] = b.far_price[row, i - 1]
+        b.far_qty[row, i] = b.far_qty[row, i - 1]
+    b.far_price[row, index] = price
+    b.far_qty[row, index] = qty
+    b.far_count[row] = n + 1
+
+
+@njit(cache=True)
+def _mark(b, row, price):
+    word = (price >> 6) & _WORD_MASK
+    b.bits[row, word] |= _ONE << np.uint64(price & 63)
+    b.summary[row, word >> 6] |= _ONE << np.uint64(word & 63)
+
+
+@njit(cache=True)
+def _unmark(b, row, price):
+    word = (price >> 6) & _WORD_MASK
+    left = b.bits[row, word] & ~(_ONE << np.uint64(price & 63))
+    b.bits[row, word] = left
+    if left == np.uint64(0):
+        b.summary[row, word >> 6] &= ~(_ONE << np.uint64(word & 63))
+
+
+@njit(cache=True)
+def _window_below(b, row, price):
+    """Return the highest level of the window that is <= price (which is in the window), or 0."""
+    word = price >> 6
+    bits = b.bits[row, word & _WORD_MASK] & (_ALL >> np.uint64(63 - (price & 63)))
+    if bits != np.uint64(0):
+        return (word << 6) + highest_bit(bits)
+    chunk = word >> 6
+    summary = b.summary[row, chunk & (CHUNKS - 1)] & ((_ONE << np.uint64(word & 63)) - _ONE)
+    while summary == np.uint64(0):
+        chunk -= 1
+        if chunk < b.base_chunk:
+            return 0
+        summary = b.summary[row, chunk & (CHUNKS - 1)]
+    word = (chunk << 6) + highest_bit(summary)
+    return (word << 6) + highest_bit(b.bits[row, word & _WORD_MASK])
+
+
+@njit(cache=True)
+def _window_above(b, row, price):
+    """Return the lowest level of the window that is >= price (which is in the window), or 0."""
+    word = price >> 6
+    bits = b.bits[row, word & _WORD_MASK] & (_ALL << np.uint64(price & 63))
+    if bits != np.uint64(0):
+        return (word << 6) + lowest_bit(bits)
+    chunk = word >> 6
+    summary = b.summary[row, chunk & (CHUNKS - 1)] & (_ALL << np.uint64(word & 63)) & ~(_ONE << np.uint64(word & 63))
+    while summary == np.uint64(0):
+        chunk += 1
+        if chunk >= b.base_chunk + CHUNKS:
+            return 0
+        summary = b.summary[row, chunk & (CHUNKS - 1)]
+    word = (chunk << 6) + lowest_bit(summary)
+    return (word << 6) + lowest_bit(b.bits[row, word & _WORD_MASK])
+
+
+@njit(cache=True)
+def level_below(b, row, price):
+    """Return the highest level < `price`, or 0."""
+    start = b.base_chunk << CHUNK_SHIFT
+    end = start + WINDOW
+    if price > end:
+        index = far_find(b, row, price) - 1
+        if index >= 0 and b.far_price[row, index] >= end:
+            return b.far_price[row, index]
+        price = end
+    if price > start:
+        found = _window_below(b, row, price - 1)
+        if found > 0:
+            return found
+        price = start
+    index = far_find(b, row, price) - 1
+    return b.far_price[row, index] if index >= 0 else 0
+
+
+@njit(cache=True)
+def level_above(b, row, price):
+    """Return the lowest level > `price`, or 0."""
+    start = b.base_chunk << CHUNK_SHIFT
+    end = start + WINDOW
+    if price < start - 1:
+        index = far_find(b, row, price + 1)
+        if index < b.far_count[row] and b.far_price[row, index] < start:
+            return b.far_price[row, index]
+        price = start - 1
+    if price < end - 1:
+        found = _window_above(b, row, price + 1)
+        if found > 0:
+            return found
+        price = end - 1
+    index = far_find(b, row, price + 1)
+    return b.far_price[row, index] if index < b.far_count[row] else 0
+
+
+@njit(cache=True)
+def next_level(b, row, price):
+    """Return the next worse level after `price` on this side, or 0."""
+    return level_below(b, row, price) if row == BID else level_above(b, row, price)
+
+
+@njit(cache=True)
+def level_qty(b, row, price):
+    """Return the lots at `price`, 0 when there is no level."""
+    if in_window(b, price):
+        return b.qty[row, price & _TICK_MASK]
+    index = far_find(b, row, price)
+    if index < b.far_count[row] and b.far_price[row, index] == price:
+        return b.far_qty[row, index]
+    return 0
+
+
+@njit(cache=True)
+def _set_far(b, row, price, qty):
+    """Set a level outside the window; return the quantity it had."""
+    index = far_find(b, row, price)
+    if index < b.far_count[row] and b.far_price[row, index] == price:
+        old = b.far_qty[row, index]
+        if qty == 0:
+            _far_remove(b, row, index)
+        else:
+            b.far_qty[row, index] = qty
+        return old
+    if qty != 0:
+        far_insert(b, row, price, qty)
+    return 0
+
+
+@njit(cache=True)
+def set_level(b, row, price, qty):
+    """Set the lots at a price; 0 removes the level."""
+    if price <= 0 or qty < 0:
+        b.bad_levels += 1
+        return
+    best = b.best[row]
+    if in_window(b, price):
+        old = b.qty[row, price & _TICK_MASK]
+        b.qty[row, price & _TICK_MASK] = qty
+        if qty != 0 and old == 0:
+            _mark(b, row, price)
+            b.count[row] += 1
+        elif qty == 0 and old != 0:
+            _unmark(b, row, price)
+            b.count[row] -= 1
+    else:
+        if qty != 0 and level_qty(b, row, price) == 0:
+            b.count[row] += 1
+        old = _set_far(b, row, price, qty)
+        if qty == 0 and old != 0:
+            b.count[row] -= 1
+        if qty != 0 and level_qty(b, row, price) == 0:
+            return  # the far store was full and this level the farthest
+    if qty != 0:
+        if best == 0 or (row == BID and price > best) or (row == ASK and price < best):
+            b.best[row] = price
+    elif price == best:
+        b.best[row] = next_level(b, row, price)
+
+
+@njit(cache=True)
+def clear_levels(b):
+    """Empty both sides; counters of loss stay."""
+    for row in range(2):
+        for i in range(CHUNKS):
+            b.summary[row, i] = 0
+        for i in range(WINDOW // 64):
+            b.bits[row, i] = 0
+        for i in range(WINDOW):
+            b.qty[row, i] = 0
+        b.best[row] = 0
+        b.count[row] = 0
+        b.far_count[row] = 0
+        b.lost[row] = 0
+
+
+@njit(cache=True)
+def _drain(b, row, chunk):
+    """Move the levels of a chunk that leaves the window to the far store."""
+    slot = chunk & (CHUNKS - 1)
+    while b.summary[row, slot] != np.uint64(0):
+        word = (chunk << 6) + lowest_bit(b.summary[row, slot])
+        while b.bits[row, word & _WORD_MASK] != np.uint64(0):
+            price = (word << 6) + lowest_bit(b.bits[row, word & _WORD_MASK])
+            qty = b.qty[row, price & _TICK_MASK]
+            b.qty[row, price & _TICK_MASK] = 0
+            _unmark(b, row, price)
+            far_insert(b, row, price, qty)
+
+
+@njit(cache=True)
+def _pull(b, row):
+    """Move the far levels that the window now covers into it."""
+    kept = 0
+    for i in range(b.far_count[row]):
+        price, qty = b.far_price[row, i], b.far_qty[row, i]
+        if in_window(b, price):
+            b.qty[row, price & _TICK_MASK] = qty
+            _mark(b, row, price)
+        else:
+            b.far_price[row, kept] = price
+            b.far_qty[row, kept] = qty
+            kept += 1
+    b.far_count[row] = kept
+
+
+@njit(cache=True)
+def move_window(b, base_chunk):
+    """Let the window begin at `base_chunk`; levels change place, none is lost unless the far store is full."""
+    old = b.base_chunk
+    if base_chunk == old:
+        return
+    for row in range(2):
+        for chunk in range(old, old + CHUNKS):
+            if chunk < base_chunk or chunk >= base_chunk + CHUNKS:
+                _drain(b, row, chunk)
+    b.base_chunk = base_chunk
+    for row in range(2):
+        _pull(b, row)
+    b.recentred += 1
+
+
+@njit(cache=True)
+def recentre(b):
+    """Move the window when the best bid (or ask, without bids) is near its edge; return whether it moved."""
+    reference = b.best[BID] if b.best[BID] > 0 else b.best[ASK]
+    if reference == 0:
+        return False
+    chunk = reference >> CHUNK_SHIFT
+    offset = chunk - b.base_chunk
+    if 5 <= offset <= 10:
+        return False
+    base = max(chunk - 8, 0)
+    if base == b.base_chunk:
+        return False
+    move_window(b, base)
+    return True
