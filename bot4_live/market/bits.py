@@ -9,8 +9,7 @@ from numba import types
 from numba.extending import intrinsic
 
 
-@intrinsic
-def lowest_bit(typingctx: Any, word: Any) -> Any:
+def _lowest_bit(typingctx: Any, word: Any) -> Any:
     """Return the index (0..63) of the lowest set bit of a non-zero uint64; undefined for 0."""
     if word != types.uint64:
         return None
@@ -21,8 +20,7 @@ def lowest_bit(typingctx: Any, word: Any) -> Any:
     return types.int64(types.uint64), codegen
 
 
-@intrinsic
-def highest_bit(typingctx: Any, word: Any) -> Any:
+def _highest_bit(typingctx: Any, word: Any) -> Any:
     """Return the index (0..63) of the highest set bit of a non-zero uint64; undefined for 0."""
     if word != types.uint64:
         return None
@@ -32,3 +30,7 @@ def highest_bit(typingctx: Any, word: Any) -> Any:
         return builder.sub(ir.Constant(ir.IntType(64), 63), zeros)
 
     return types.int64(types.uint64), codegen
+
+
+lowest_bit: Any = intrinsic(_lowest_bit)
+highest_bit: Any = intrinsic(_highest_bit)

@@ -11,6 +11,8 @@ after it cannot bring back what is gone. It ends when a diff reaches its update 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -46,7 +48,7 @@ def new_book() -> np.ndarray:
 
 
 @njit(cache=True)
-def book_stale(b, cause):
+def book_stale(b: Any, cause: int) -> None:
     """Distrust the levels until the next snapshot; they are kept, but `valid` is 0."""
     b.valid = 0
     b.bridging = 0
@@ -54,7 +56,7 @@ def book_stale(b, cause):
 
 
 @njit(cache=True)
-def book_clear(b):
+def book_clear(b: Any) -> None:
     """Empty the book and its overlay; it is not valid."""
     clear_levels(b)
     book_stale(b, _START)
@@ -66,7 +68,7 @@ def book_clear(b):
 
 
 @njit(cache=True)
-def _check_lost(b):
+def _check_lost(b: Any) -> None:
     """A window that reaches a level which was dropped shows a book with holes."""
     start = b.base_chunk << CHUNK_SHIFT
     if (b.lost[BID] >= start and b.lost[BID] > 0) or 0 < b.lost[ASK] < start + WINDOW:
@@ -74,7 +76,7 @@ def _check_lost(b):
 
 
 @njit(cache=True)
-def book_snapshot(b, levels, n_bids):
+def book_snapshot(b: Any, levels: np.ndarray, n_bids: int) -> None:
     """Replace all levels; the book is valid. The caller sets `update_id` (book_apply does)."""
     clear_levels(b)
     n = levels.shape[0]
@@ -91,7 +93,7 @@ def book_snapshot(b, levels, n_bids):
 
 
 @njit(cache=True)
-def book_diff(b, levels, n_bids):
+def book_diff(b: Any, levels: np.ndarray, n_bids: int) -> None:
     """Set the given levels (0 lots removes one). The caller sets `update_id` (book_apply does)."""
     for i in range(levels.shape[0]):
         set_level(b, BID if i < n_bids else ASK, levels[i, 0], levels[i, 1])
@@ -100,7 +102,7 @@ def book_diff(b, levels, n_bids):
 
 
 @njit(cache=True)
-def book_ticker(b, update_id, bid_px, bid_qty, ask_px, ask_qty):
+def book_ticker(b: Any, update_id: int, bid_px: int, bid_qty: int, ask_px: int, ask_qty: int) -> None:
     """Remember a best quote; one older than what is known changes nothing. A price of 0 means an empty side."""
     if update_id < b.ticker_id:
         return
@@ -112,31 +114,31 @@ def book_ticker(b, update_id, bid_px, bid_qty, ask_px, ask_qty):
 
 
 @njit(cache=True)
-def _overlaid(b):
+def _overlaid(b: Any) -> bool:
     return b.ticker_id > b.update_id
 
 
 @njit(cache=True)
-def book_best_bid(b):
+def book_best_bid(b: Any) -> int:
     """Return the best bid in ticks, 0 when there is none."""
     return b.ticker_price[BID] if _overlaid(b) else b.best[BID]
 
 
 @njit(cache=True)
-def book_best_ask(b):
+def book_best_ask(b: Any) -> int:
     """Return the best ask in ticks, 0 when there is none."""
     return b.ticker_price[ASK] if _overlaid(b) else b.best[ASK]
 
 
 @njit(cache=True)
-def _hidden(b, row, price):
+def _hidden(b: Any, row: int, price: int) -> bool:
     """Return whether the overlay says that nothing rests at this price."""
     best = b.ticker_price[row]
     return best == 0 or (price > best if row == BID else price < best)
 
 
 @njit(cache=True)
-def book_qty(b, side, price):
+def book_qty(b: Any, side: int, price: int) -> int:
     """Return the lots at `price` on `side` (1 bids, -1 asks)."""
     row = BID if side > 0 else ASK
     if _overlaid(b):
@@ -148,14 +150,14 @@ def book_qty(b, side, price):
 
 
 @njit(cache=True)
-def book_best_qty(b, side):
+def book_best_qty(b: Any, side: int) -> int:
     """Return the lots at the best price of `side`, 0 when there is none."""
     price = book_best_bid(b) if side > 0 else book_best_ask(b)
     return book_qty(b, side, price) if price > 0 else 0
 
 
 @njit(cache=True)
-def book_depth(b, side, out, n):
+def book_depth(b: Any, side: int, out: np.ndarray, n: int) -> int:
     """Write up to `n` levels of `side`, best first, as (price, qty) into `out` (>= n, 2); return how many."""
     row = BID if side > 0 else ASK
     price = b.best[row]
@@ -177,13 +179,13 @@ def book_depth(b, side, out, n):
 
 
 @njit(cache=True)
-def book_crossed(b):
+def book_crossed(b: Any) -> bool:
     """Return whether the levels (without overlay) have a bid at or above an ask."""
     return b.best[BID] > 0 and b.best[ASK] > 0 and b.best[BID] >= b.best[ASK]
 
 
 @njit(cache=True)
-def _connects(b, first_id, last_id, previous_id):
+def _connects(b: Any, first_id: int, last_id: int, previous_id: int) -> bool:
     """Binance's rules: the first diff has U <= lastUpdateId + 1 <= u + 1, later ones pu == the last u.
 
     A venue without pu (-1) sends U == last u + 1.
@@ -196,7 +198,7 @@ def _connects(b, first_id, last_id, previous_id):
 
 
 @njit(cache=True)
-def _apply_diff(b, header, slots):
+def _apply_diff(b: Any, header: Any, slots: np.ndarray) -> bool:
     if b.valid == 0 or header.b < b.update_id or (header.b == b.update_id and b.bridging == 0):
         return False
     if not _connects(b, header.a, header.b, slots[0, 0]):
@@ -210,7 +212,7 @@ def _apply_diff(b, header, slots):
 
 
 @njit(cache=True)
-def book_apply(b, header, slots):
+def book_apply(b: Any, header: Any, slots: np.ndarray) -> bool:
     """Apply one event record; return whether levels or overlay changed.
 
     `header` is a Record of events.HEADER, `slots` its body, int64 (n, 2). Diffs that a snapshot already holds, or

@@ -11,6 +11,8 @@ All kernels take `b`, a numba Record of `BOOK`, and `row`: 0 for bids, 1 for ask
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -58,14 +60,14 @@ _WORD_MASK = WINDOW // 64 - 1
 
 
 @njit(cache=True)
-def in_window(b, price):
+def in_window(b: Any, price: int) -> bool:
     """Return whether `price` has a place in the window."""
     offset = (price >> CHUNK_SHIFT) - b.base_chunk
     return 0 <= offset < CHUNKS
 
 
 @njit(cache=True)
-def far_find(b, row, price):
+def far_find(b: Any, row: int, price: int) -> int:
     """Return the first index of the far store whose price is >= `price`."""
     low, high = 0, b.far_count[row]
     while low < high:
@@ -78,7 +80,7 @@ def far_find(b, row, price):
 
 
 @njit(cache=True)
-def _far_remove(b, row, index):
+def _far_remove(b: Any, row: int, index: int) -> None:
     last = b.far_count[row] - 1
     for i in range(index, last):
         b.far_price[row, i] = b.far_price[row, i + 1]
@@ -87,7 +89,7 @@ def _far_remove(b, row, index):
 
 
 @njit(cache=True)
-def _lose(b, row, price):
+def _lose(b: Any, row: int, price: int) -> None:
     b.overflow[row] += 1
     b.count[row] -= 1
     lost = b.lost[row]
@@ -96,7 +98,7 @@ def _lose(b, row, price):
 
 
 @njit(cache=True)
-def far_insert(b, row, price, qty):
+def far_insert(b: Any, row: int, price: int, qty: int) -> None:
     """Add a level that is not there; a full store loses its farthest level. `count` already includes it."""
     index = far_find(b, row, price)
     if b.far_count[row] == FAR:
@@ -118,14 +120,14 @@ def far_insert(b, row, price, qty):
 
 
 @njit(cache=True)
-def _mark(b, row, price):
+def _mark(b: Any, row: int, price: int) -> None:
     word = (price >> 6) & _WORD_MASK
     b.bits[row, word] |= _ONE << np.uint64(price & 63)
     b.summary[row, word >> 6] |= _ONE << np.uint64(word & 63)
 
 
 @njit(cache=True)
-def _unmark(b, row, price):
+def _unmark(b: Any, row: int, price: int) -> None:
     word = (price >> 6) & _WORD_MASK
     left = b.bits[row, word] & ~(_ONE << np.uint64(price & 63))
     b.bits[row, word] = left
@@ -134,7 +136,7 @@ def _unmark(b, row, price):
 
 
 @njit(cache=True)
-def _window_below(b, row, price):
+def _window_below(b: Any, row: int, price: int) -> int:
     """Return the highest level of the window that is <= price (which is in the window), or 0."""
     word = price >> 6
     bits = b.bits[row, word & _WORD_MASK] & (_ALL >> np.uint64(63 - (price & 63)))
@@ -152,7 +154,7 @@ def _window_below(b, row, price):
 
 
 @njit(cache=True)
-def _window_above(b, row, price):
+def _window_above(b: Any, row: int, price: int) -> int:
     """Return the lowest level of the window that is >= price (which is in the window), or 0."""
     word = price >> 6
     bits = b.bits[row, word & _WORD_MASK] & (_ALL << np.uint64(price & 63))
@@ -170,7 +172,7 @@ def _window_above(b, row, price):
 
 
 @njit(cache=True)
-def level_below(b, row, price):
+def level_below(b: Any, row: int, price: int) -> int:
     """Return the highest level < `price`, or 0."""
     start = b.base_chunk << CHUNK_SHIFT
     end = start + WINDOW
@@ -189,7 +191,7 @@ def level_below(b, row, price):
 
 
 @njit(cache=True)
-def level_above(b, row, price):
+def level_above(b: Any, row: int, price: int) -> int:
     """Return the lowest level > `price`, or 0."""
     start = b.base_chunk << CHUNK_SHIFT
     end = start + WINDOW
@@ -208,13 +210,13 @@ def level_above(b, row, price):
 
 
 @njit(cache=True)
-def next_level(b, row, price):
+def next_level(b: Any, row: int, price: int) -> int:
     """Return the next worse level after `price` on this side, or 0."""
     return level_below(b, row, price) if row == BID else level_above(b, row, price)
 
 
 @njit(cache=True)
-def level_qty(b, row, price):
+def level_qty(b: Any, row: int, price: int) -> int:
     """Return the lots at `price`, 0 when there is no level."""
     if in_window(b, price):
         return b.qty[row, price & _TICK_MASK]
@@ -225,7 +227,7 @@ def level_qty(b, row, price):
 
 
 @njit(cache=True)
-def _set_far(b, row, price, qty):
+def _set_far(b: Any, row: int, price: int, qty: int) -> int:
     """Set a level outside the window; return the quantity it had."""
     index = far_find(b, row, price)
     if index < b.far_count[row] and b.far_price[row, index] == price:
@@ -241,7 +243,7 @@ def _set_far(b, row, price, qty):
 
 
 @njit(cache=True)
-def set_level(b, row, price, qty):
+def set_level(b: Any, row: int, price: int, qty: int) -> None:
     """Set the lots at a price; 0 removes the level."""
     if price <= 0 or qty < 0:
         b.bad_levels += 1
@@ -272,7 +274,7 @@ def set_level(b, row, price, qty):
 
 
 @njit(cache=True)
-def clear_levels(b):
+def clear_levels(b: Any) -> None:
     """Empty both sides; counters of loss stay."""
     for row in range(2):
         for i in range(CHUNKS):
@@ -288,7 +290,7 @@ def clear_levels(b):
 
 
 @njit(cache=True)
-def _drain(b, row, chunk):
+def _drain(b: Any, row: int, chunk: int) -> None:
     """Move the levels of a chunk that leaves the window to the far store."""
     slot = chunk & (CHUNKS - 1)
     while b.summary[row, slot] != np.uint64(0):
@@ -302,7 +304,7 @@ def _drain(b, row, chunk):
 
 
 @njit(cache=True)
-def _pull(b, row):
+def _pull(b: Any, row: int) -> None:
     """Move the far levels that the window now covers into it."""
     kept = 0
     for i in range(b.far_count[row]):
@@ -318,7 +320,7 @@ def _pull(b, row):
 
 
 @njit(cache=True)
-def move_window(b, base_chunk):
+def move_window(b: Any, base_chunk: int) -> None:
     """Let the window begin at `base_chunk`; levels change place, none is lost unless the far store is full."""
     old = b.base_chunk
     if base_chunk == old:
@@ -334,7 +336,7 @@ def move_window(b, base_chunk):
 
 
 @njit(cache=True)
-def recentre(b):
+def recentre(b: Any) -> bool:
     """Move the window when the best bid (or ask, without bids) is near its edge; return whether it moved."""
     reference = b.best[BID] if b.best[BID] > 0 else b.best[ASK]
     if reference == 0:
