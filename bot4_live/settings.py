@@ -157,4 +157,4 @@ def load(**overrides: Any) -> Settings:
 
 
 # Read elsewhere than in Settings.
-RESERVED_VARIABLES = {"BOT4_CACHE_DIR", "BOT4_SHARED_DATA", "BOT4_CRASH_AT"}
+RESERVED_VARIABLES = {"BOT4_CACHE_DIR", "BOT4_SHARED_DATA", "BOT4_CRASH_AT", "BOT4_PLATFORM"}

@@ -1,0 +1,33 @@
+"""Asset checks on one partition: `market_check` is `dg.asset_check` with the partitions of the assets."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+
+from bot4_platform.partitions import MARKET_DAYS
+
+OWNERS = ["team:data"]
+
+
+def market_check(
+    *, asset: str, description: str, blocking: bool = False
+) -> Callable[[Callable[..., Any]], dg.AssetChecksDefinition]:
+    """Return a decorator that makes a function the check of `asset`, run for each `day x market`.
+
+    A blocking check that fails stops whatever is downstream of the asset in that run.
+    """
+    with warnings.catch_warnings():
+        # Partitioned checks are a preview in the Dagster of the lock; the definitions test would see them change.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        decorate = dg.asset_check(
+            asset=dg.AssetKey(asset), description=description, blocking=blocking, partitions_def=MARKET_DAYS
+        )
+
+    def quiet(function: Callable[..., Any]) -> dg.AssetChecksDefinition:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.PreviewWarning)
+            return decorate(function)
+
+    return quiet

@@ -1,0 +1,69 @@
+"""Partitions: exchange day (UTC) x market.
+
+Dagster takes two dimensions and orders them by name, so a key reads `2024-08-08|binance_usdm:BTCUSDT`.
+`end_offset=1` makes today a partition.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+
+import dagster as dg
+
+from bot4_platform.settings import platform_settings
+
+DAY_NS = 86_400 * 10**9
+
+DAYS = dg.DailyPartitionsDefinition(start_date=platform_settings().day_start.isoformat(), timezone="UTC", end_offset=1)
+MARKETS = dg.StaticPartitionsDefinition(list(platform_settings().markets))
+MARKET_DAYS = dg.MultiPartitionsDefinition({"day": DAYS, "market": MARKETS})
+
+
+class MarketDay(NamedTuple):
+    """One partition: a UTC day of exchange time (`YYYY-MM-DD`) and a market (`venue:SYMBOL`)."""
+
+    day: str
+    market: str
+
+    @property
+    def key(self) -> dg.MultiPartitionKey:
+        """Return Dagster's key of it."""
+        return dg.MultiPartitionKey({"day": self.day, "market": self.market})
+
+    @property
+    def start_ns(self) -> int:
+        """Return the first nanosecond of the day, UTC."""
+        return day_start_ns(self.day)
+
+    @property
+    def end_ns(self) -> int:
+        """Return the first nanosecond after the day."""
+        return self.start_ns + DAY_NS
+
+    def shifted(self, days: int) -> MarketDay:
+        """Return the same market `days` later."""
+        return MarketDay((date.fromisoformat(self.day) + timedelta(days)).isoformat(), self.market)
+
+
+def parse_key(key: str) -> MarketDay:
+    """Return the partition a key names. Raises ValueError for anything that is not `day|market`."""
+    day, sep, market = key.partition("|")
+    if not sep or ":" not in market:
+        raise ValueError(f"partition {key!r} is not of the form YYYY-MM-DD|venue:SYMBOL")
+    return MarketDay(date.fromisoformat(day).isoformat(), market)
+
+
+def market_day(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> MarketDay:
+    """Return the partition a step works on."""
+    return parse_key(str(context.partition_key))
+
+
+def day_start_ns(day: str) -> int:
+    """Return the first nanosecond of a UTC day."""
+    return (date.fromisoformat(day) - date(1970, 1, 1)).days * DAY_NS
+
+
+def day_of_ns(ns: int) -> str:
+    """Return the UTC day a time in ns belongs to."""
+    return datetime.fromtimestamp(ns // 10**9, UTC).date().isoformat()
