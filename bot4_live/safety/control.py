@@ -20,6 +20,7 @@ RUN_MAGIC = 0x5255_4E21_B074_0001
 STOP = 0
 LEASE_NS = 250_000_000
 RENEW_NS = 50_000_000
+CONTROL_FILE = "control"  # the block's name in `settings.shm_dir`
 
 CONTROL = np.dtype(
     {
@@ -59,6 +60,9 @@ CONTROL = np.dtype(
         "itemsize": SIZE,
     }
 )
+
+# Index of each field in `ControlBlock.words`.
+WORD = {name: int(field[1]) // 8 for name, field in (CONTROL.fields or {}).items()}
 
 
 class RunnerState:
