@@ -1,0 +1,388 @@
+"""The fast features: one state, updated event by event, by the engine and by the batch job alike.
+
+`update` (or the `on_...` kernel of one kind) is called after the book took the event in; `f.x` then holds every
+feature of `bot4_live.features.registry` as of that event. Only events enter: integers and the engine's clock, no
+look-ahead. Decays step on the 10 ms TICKs by constant factors, so an event costs no exponential and a value does not
+depend on how many events fell between two TICKs.
+
+Kernels take `f`, a numba Record of FEATURE_STATE, and `b`, a Record of bot4_live.market.book.BOOK. A zeroed state is
+a fresh one. `f.valid` is 1 when the book is usable and every look-back is filled (5 s after the book came).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from bot4_live.clock import TICK_NS
+from bot4_live.events import Flag, Kind, Side
+from bot4_live.features.registry import CAPACITY, index
+from bot4_live.market.book import book_best_ask, book_best_bid, book_depth, book_qty
+
+RING = 512  # TICKs of mids kept: 5 s and some, a power of two
+LEVELS = 5
+BUCKET_TICKS = 25  # 250 ms
+BUCKETS = 240  # 60 s of Kyle's regression
+MIN_BUCKETS = 20
+
+
+def decay(half_life_s: str) -> float:
+    """Return 2**(-10 ms / half-life), rounded once from decimals: the same bits on every machine."""
+    with localcontext() as context:
+        context.prec = 40
+        exponent = Decimal(TICK_NS) / Decimal(10**9) / Decimal(half_life_s)
+        return float((-exponent * Decimal(2).ln()).exp())
+
+
+def rate(half_life_s: str) -> float:
+    """Return what turns a decayed count into events a second: (1 - decay) / 10 ms."""
+    return (1.0 - decay(half_life_s)) * 1e9 / TICK_NS
+
+
+_D1, _D5, _D10 = decay("1"), decay("5"), decay("10")
+_DBUCKET = decay("0.4")  # volatility: half-life 10 s, stepped once a bucket of 25 TICKs
+_RATE1, _RATE5 = rate("1"), rate("5")
+_FLUSH = 1e-30
+_MAX_BUCKET_LOTS = 1 << 27  # keeps the integer sums of Kyle's regression inside int64
+
+FEATURE_STATE = np.dtype(
+    [
+        ("x", "<f8", (CAPACITY,)),
+        ("valid", "<i8"),
+        ("now_ns", "<i8"),  # receive time of the last event taken in
+        ("grid", "<i8"),  # last TICK, counted in 10 ms
+        ("tick", "<f8"),  # quote currency of one tick, 0 before INSTRUMENT
+        ("lot", "<f8"),  # base currency of one lot
+        ("mid2", "<i8"),  # best bid + best ask in ticks, 0 while the book is not usable
+        ("bid_px", "<i8"),
+        ("bid_qty", "<i8"),
+        ("ask_px", "<i8"),
+        ("ask_qty", "<i8"),
+        ("ring", "<i8", (RING,)),  # mid2 at each TICK, 0 where there was none
+        ("flow_1s", "<f8"),
+        ("flow_10s", "<f8"),
+        ("trades_5s", "<f8"),
+        ("trades_10s", "<f8"),
+        ("notional_10s", "<f8"),
+        ("ofi_1s", "<f8"),
+        ("quotes_1s", "<f8"),
+        ("bucket_mid2", "<i8"),  # mid2 when the running bucket began, 0 = the bucket does not count
+        ("bucket_lots", "<i8"),  # net aggressor lots in it
+        ("var_sum", "<f8"),
+        ("var_weight", "<f8"),
+        ("bucket_at", "<i8"),  # next place in the ring of buckets
+        ("bucket_n", "<i8"),  # partial sums of the buckets in the window
+        ("sx", "<i8"),
+        ("sy", "<i8"),
+        ("sxx", "<i8"),
+        ("sxy", "<i8"),
+        ("bucket_x", "<i8", (BUCKETS,)),
+        ("bucket_y", "<i8", (BUCKETS,)),
+        ("bucket_used", "<i8", (BUCKETS,)),
+        ("bids", "<i8", (LEVELS, 2)),
+        ("asks", "<i8", (LEVELS, 2)),
+    ],
+    align=True,
+)
+
+SPREAD_TICKS, SPREAD_BP = index("spread_ticks"), index("spread_bp")
+IMBALANCE_1, IMBALANCE_5 = index("imbalance_1"), index("imbalance_5")
+WEIGHTED_MID, WEIGHTED_MID_5 = index("weighted_mid_bp"), index("weighted_mid_5_bp")
+RETURN_250MS, RETURN_1S, RETURN_5S = index("return_250ms"), index("return_1s"), index("return_5s")
+VOLATILITY, KYLE, DEPTH_5 = index("volatility"), index("kyle_lambda"), index("depth_5")
+FLOW_1S, FLOW_10S, OFI_1S = index("flow_1s"), index("flow_10s"), index("ofi_1s")
+INTENSITY, TRADE_SIZE, QUOTE_RATE = index("trade_intensity"), index("trade_size"), index("quote_rate")
+
+_SNAPSHOT, _DIFF, _TICKER = int(Kind.DEPTH_SNAPSHOT), int(Kind.DEPTH_DIFF), int(Kind.BOOK_TICKER)
+_TRADE, _TICK, _STALE = int(Kind.TRADE), int(Kind.TICK), int(Kind.BOOK_STALE)
+_SESSION, _INSTRUMENT = int(Kind.SESSION), int(Kind.INSTRUMENT)
+_SELL, _INVALID = int(Flag.SELL), int(Flag.INVALID)
+_BUY_SIDE, _SELL_SIDE = int(Side.BUY), int(Side.SELL)
+
+
+def new_state() -> np.ndarray:
+    """Return a fresh state: an array of shape (1,) of FEATURE_STATE; kernels take its element `[0]`."""
+    return np.zeros(1, FEATURE_STATE)
+
+
+@njit(cache=True)
+def _power(factor: float, n: int) -> float:
+    """Return factor**n for n >= 1 by repeated squaring; n is 1 unless TICKs were missed."""
+    if n == 1:
+        return factor
+    result = 1.0
+    while n > 0:
+        if n & 1:
+            result *= factor
+        factor *= factor
+        n >>= 1
+    return result
+
+
+@njit(cache=True)
+def _decayed(value: float, factor: float) -> float:
+    """Return value * factor, flushed to 0 long before it could become denormal."""
+    value *= factor
+    if -_FLUSH < value < _FLUSH:
+        return 0.0
+    return value
+
+
+@njit(cache=True)
+def _mid_return(mid2: int, before: int) -> float:
+    """Return the return in bp between two doubled mids; 0 where one is missing."""
+    if mid2 <= 0 or before <= 0:
+        return 0.0
+    return 1e4 * (mid2 - before) / before
+
+
+@njit(cache=True)
+def _refresh_prices(f: Any) -> None:
+    """Set the look-back returns and `valid` from the mid now and the ring."""
+    oldest = f.ring[(f.grid - 500) & (RING - 1)]
+    f.x[RETURN_250MS] = _mid_return(f.mid2, f.ring[(f.grid - 25) & (RING - 1)])
+    f.x[RETURN_1S] = _mid_return(f.mid2, f.ring[(f.grid - 100) & (RING - 1)])
+    f.x[RETURN_5S] = _mid_return(f.mid2, oldest)
+    ready = f.mid2 > 0 and oldest > 0 and f.tick > 0.0 and f.var_weight > 0.0
+    f.valid = 1 if ready else 0
+
+
+@njit(cache=True)
+def _refresh_flows(f: Any) -> None:
+    """Set every decayed feature from its sums."""
+    f.x[FLOW_1S] = f.flow_1s
+    f.x[FLOW_10S] = f.flow_10s
+    f.x[INTENSITY] = f.trades_5s * _RATE5
+    f.x[TRADE_SIZE] = f.notional_10s / f.trades_10s if f.trades_10s > 1e-6 else 0.0
+    f.x[OFI_1S] = f.ofi_1s
+    f.x[QUOTE_RATE] = f.quotes_1s * _RATE1
+
+
+@njit(cache=True)
+def _order_flow(f: Any, bid: int, bid_qty: int, ask: int, ask_qty: int) -> int:
+    """Return e_n in lots: the change of demand less the change of supply at the best prices (Cont et al. 2014)."""
+    e = 0
+    if bid >= f.bid_px:
+        e += bid_qty
+    if bid <= f.bid_px:
+        e -= f.bid_qty
+    if ask <= f.ask_px:
+        e -= ask_qty
+    if ask >= f.ask_px:
+        e += f.ask_qty
+    return e
+
+
+@njit(cache=True)
+def _levels(f: Any, b: Any) -> None:
+    """Set the features of the best five levels."""
+    n_bids = book_depth(b, _BUY_SIDE, f.bids, LEVELS)
+    n_asks = book_depth(b, _SELL_SIDE, f.asks, LEVELS)
+    bids = 0
+    asks = 0
+    bid_value = 0
+    ask_value = 0
+    # Prices enter as distances from the best one: exact integers however large the price.
+    for i in range(n_bids):
+        bids += f.bids[i, 1]
+        bid_value += (f.bids[i, 0] - f.bid_px) * f.bids[i, 1]
+    for i in range(n_asks):
+        asks += f.asks[i, 1]
+        ask_value += (f.asks[i, 0] - f.ask_px) * f.asks[i, 1]
+    mid = 0.5 * f.mid2
+    if bids <= 0 or asks <= 0:
+        f.x[IMBALANCE_5] = 0.0
+        f.x[WEIGHTED_MID_5] = 0.0
+        f.x[DEPTH_5] = 0.0
+        return
+    total = bids + asks
+    half = 0.5 * (f.ask_px - f.bid_px)
+    bid_off = bid_value / bids - half  # mean price of the side, from mid, in ticks
+    ask_off = ask_value / asks + half
+    f.x[IMBALANCE_5] = (bids - asks) / total
+    f.x[WEIGHTED_MID_5] = 1e4 * (bid_off * asks + ask_off * bids) / total / mid
+    f.x[DEPTH_5] = total * f.lot * mid * f.tick
+
+
+@njit(cache=True)
+def on_book(f: Any, b: Any, now_ns: int) -> None:
+    """Take in a changed book (snapshot, diff or best quote). One that is not valid, or crossed, counts as stale."""
+    f.now_ns = now_ns
+    bid = book_best_bid(b)
+    ask = book_best_ask(b)
+    if b.valid == 0 or bid <= 0 or ask <= bid:
+        on_stale(f, now_ns)
+        return
+    bid_qty = book_qty(b, _BUY_SIDE, bid)
+    ask_qty = book_qty(b, _SELL_SIDE, ask)
+    moved = bid != f.bid_px or ask != f.ask_px or bid_qty != f.bid_qty or ask_qty != f.ask_qty
+    if moved:
+        if f.mid2 > 0:
+            e = _order_flow(f, bid, bid_qty, ask, ask_qty)
+            f.ofi_1s += e * f.lot * (0.5 * (bid + ask)) * f.tick
+            f.quotes_1s += 1.0
+            f.x[OFI_1S] = f.ofi_1s
+            f.x[QUOTE_RATE] = f.quotes_1s * _RATE1
+        f.bid_px = bid
+        f.bid_qty = bid_qty
+        f.ask_px = ask
+        f.ask_qty = ask_qty
+        f.mid2 = bid + ask
+        mid = 0.5 * f.mid2
+        size = bid_qty + ask_qty
+        f.x[SPREAD_TICKS] = ask - bid
+        f.x[SPREAD_BP] = 1e4 * (ask - bid) / mid
+        f.x[IMBALANCE_1] = (bid_qty - ask_qty) / size if size > 0 else 0.0
+        f.x[WEIGHTED_MID] = 0.5e4 * (ask - bid) * f.x[IMBALANCE_1] / mid
+        _refresh_prices(f)
+    _levels(f, b)
+
+
+@njit(cache=True)
+def on_trade(f: Any, b: Any, now_ns: int, price: int, qty: int, sell: int) -> None:
+    """Take in a trade of `qty` lots at `price` ticks; `sell` is nonzero when the aggressor sold."""
+    f.now_ns = now_ns
+    notional = (price * f.tick) * (qty * f.lot)
+    signed = -notional if sell else notional
+    f.flow_1s += signed
+    f.flow_10s += signed
+    f.trades_5s += 1.0
+    f.trades_10s += 1.0
+    f.notional_10s += notional
+    f.bucket_lots += -qty if sell else qty
+    _refresh_flows(f)
+
+
+@njit(cache=True)
+def _close_bucket(f: Any) -> None:
+    """End a 250 ms bucket: volatility takes its return, Kyle's regression its mid change and net volume."""
+    change = f.mid2 - f.bucket_mid2
+    counts = f.mid2 > 0 and f.bucket_mid2 > 0 and -_MAX_BUCKET_LOTS < f.bucket_lots < _MAX_BUCKET_LOTS
+    at = f.bucket_at
+    if f.bucket_used[at]:
+        x = f.bucket_x[at]
+        y = f.bucket_y[at]
+        f.bucket_n -= 1
+        f.sx -= x
+        f.sy -= y
+        f.sxx -= x * x
+        f.sxy -= x * y
+        f.bucket_used[at] = 0
+    if counts:
+        x = f.bucket_lots
+        f.bucket_x[at] = x
+        f.bucket_y[at] = change
+        f.bucket_used[at] = 1
+        f.bucket_n += 1
+        f.sx += x
+        f.sy += change
+        f.sxx += x * x
+        f.sxy += x * change
+        r = _mid_return(f.mid2, f.bucket_mid2)
+        f.var_sum = _decayed(f.var_sum, _DBUCKET) + r * r
+        f.var_weight = _decayed(f.var_weight, _DBUCKET) + 1.0
+        f.x[VOLATILITY] = np.sqrt(f.var_sum / f.var_weight * 4.0)
+    f.bucket_at = at + 1 if at + 1 < BUCKETS else 0
+    f.bucket_mid2 = f.mid2
+    f.bucket_lots = 0
+    _kyle(f)
+
+
+@njit(cache=True)
+def _kyle(f: Any) -> None:
+    """Set Kyle's lambda from the partial sums: OLS slope with intercept."""
+    f.x[KYLE] = 0.0
+    n = f.bucket_n
+    if n < MIN_BUCKETS or f.mid2 <= 0 or f.tick <= 0.0:
+        return
+    spread = float(n) * f.sxx - float(f.sx) * f.sx
+    if spread <= 0.0:
+        return
+    slope = (float(n) * f.sxy - float(f.sx) * f.sy) / spread  # half ticks a lot
+    mid = 0.5 * f.mid2
+    bp_per_lot = 1e4 * 0.5 * slope / mid
+    f.x[KYLE] = 1e6 * bp_per_lot / (mid * f.tick * f.lot)
+
+
+@njit(cache=True)
+def on_tick(f: Any, b: Any, now_ns: int) -> None:
+    """Step the grid to a TICK: keep the mid, close buckets, decay. Missed TICKs count as time without a mid."""
+    f.now_ns = now_ns
+    grid = now_ns // TICK_NS
+    n = grid - f.grid
+    if n <= 0:
+        return
+    missed = min(n - 1, RING)
+    for i in range(missed):
+        f.ring[(grid - 1 - i) & (RING - 1)] = 0
+    before = f.grid
+    f.grid = grid
+    f.ring[grid & (RING - 1)] = f.mid2
+    factor = _power(_D1, n)
+    f.flow_1s = _decayed(f.flow_1s, factor)
+    f.ofi_1s = _decayed(f.ofi_1s, factor)
+    f.quotes_1s = _decayed(f.quotes_1s, factor)
+    f.trades_5s = _decayed(f.trades_5s, _power(_D5, n))
+    factor = _power(_D10, n)
+    f.flow_10s = _decayed(f.flow_10s, factor)
+    f.trades_10s = _decayed(f.trades_10s, factor)
+    f.notional_10s = _decayed(f.notional_10s, factor)
+    if grid // BUCKET_TICKS != before // BUCKET_TICKS:
+        if n >= BUCKET_TICKS:
+            f.bucket_mid2 = 0
+        _close_bucket(f)
+    _refresh_flows(f)
+    _refresh_prices(f)
+
+
+@njit(cache=True)
+def on_stale(f: Any, now_ns: int) -> None:
+    """Take in that the book may not be used: no mid until the next one, and the running bucket does not count."""
+    f.now_ns = now_ns
+    f.mid2 = 0
+    f.bid_px = 0
+    f.bid_qty = 0
+    f.ask_px = 0
+    f.ask_qty = 0
+    f.bucket_mid2 = 0
+    f.valid = 0
+
+
+@njit(cache=True)
+def on_instrument(f: Any, tick_e8: int, lot_e8: int) -> None:
+    """Take in the tick and the lot. A changed tick voids what is counted in ticks, a changed lot what is in lots."""
+    tick = tick_e8 / 1e8
+    lot = lot_e8 / 1e8
+    if f.tick != 0.0 and (tick != f.tick or lot != f.lot):
+        f.ring[:] = 0
+        f.bucket_used[:] = 0
+        f.bucket_n = 0
+        f.sx = 0
+        f.sy = 0
+        f.sxx = 0
+        f.sxy = 0
+        f.bucket_lots = 0
+        on_stale(f, f.now_ns)
+    f.tick = tick
+    f.lot = lot
+
+
+@njit(cache=True)
+def update(f: Any, b: Any, h: Any, slots: np.ndarray) -> None:
+    """Take in one record (`h` a Record of HEADER, `slots` int64 (n, 2)) after the book `b` took it in."""
+    kind = h.kind
+    if h.flags & _INVALID:
+        return
+    if kind in (_TICKER, _DIFF, _SNAPSHOT):
+        on_book(f, b, h.recv_ns)
+    elif kind == _TRADE:
+        on_trade(f, b, h.recv_ns, slots[0, 0], slots[0, 1], h.flags & _SELL)
+    elif kind == _TICK:
+        on_tick(f, b, h.recv_ns)
+    elif kind in (_STALE, _SESSION):
+        on_stale(f, h.recv_ns)
+    elif kind == _INSTRUMENT:
+        on_instrument(f, slots[0, 0], slots[0, 1])

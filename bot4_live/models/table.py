@@ -1,0 +1,129 @@
+"""Trees without branches: which leaves each (feature, bin) leaves possible, as bit masks, ANDed.
+
+After Lucchese et al. 2015 (QuickScorer, SIGIR): every node clears the leaves its value cannot reach. Here the
+clearing is done ahead for every bin between two thresholds of a feature, on both branches of a node, so that one bit
+is left per tree. Leaf values are then summed in tree order, so the score is the walk's, bit for bit. While no feature
+leaves its bin the last score still holds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from bot4_live.market.bits import lowest_bit
+from bot4_live.models.layout import MAX_ROWS, ModelKind
+from bot4_live.models.trees import MISSING_ZERO, Tree, TreeModel, goes_left
+
+_ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+
+
+def fill_table(model: TreeModel, slot: np.ndarray) -> bool:
+    """Add the mask table to a slot that `model.fill` has filled; return False where it must be walked instead.
+
+    That is when the bins exceed the table, or a node treats zeros as missing (a hole inside a bin).
+    """
+    m = slot[0]
+    thresholds: list[set[float]] = [set() for _ in model.features]
+    for tree in model.trees:
+        if np.any(((tree.decision >> 2) & 3) == MISSING_ZERO):
+            return False
+        for feature, threshold in zip(tree.split.tolist(), tree.threshold.tolist(), strict=True):
+            thresholds[feature].add(threshold)
+    rows = sum(len(values) + 2 for values in thresholds)
+    if rows > MAX_ROWS:
+        return False
+    m["mask"][:rows] = _ALL
+    base = 0
+    spans = []
+    for k, values in enumerate(thresholds):
+        edges = np.array([*sorted(values), np.inf])
+        m["row_base"][k] = base
+        m["edge"][base : base + len(edges)] = edges
+        m["edge"][base + len(edges)] = np.inf
+        spans.append((base, edges))
+        base += len(edges) + 1
+    m["row_base"][len(thresholds)] = base
+    for t, tree in enumerate(model.trees):
+        _clear(m["mask"][:, t], tree, spans)
+    m["row"][:] = -1
+    m["kind"] = ModelKind.TREE_TABLE
+    return True
+
+
+def _clear(masks: np.ndarray, tree: Tree, spans: list[tuple[int, np.ndarray]]) -> None:
+    """Clear in `masks` (one column of the table) the leaves that each node's bins rule out."""
+    if len(tree.leaf) == 1:
+        masks[masks != 0] = np.uint64(1)
+    for node in range(len(tree.split)):
+        base, edges = spans[tree.split[node]]
+        left = _all_but(_leaves(tree, int(tree.left[node])))
+        right = _all_but(_leaves(tree, int(tree.right[node])))
+        cut = base + int(np.searchsorted(edges, tree.threshold[node])) + 1
+        masks[base:cut] &= right
+        masks[cut : base + len(edges)] &= left
+        nan_left = goes_left(np.nan, float(tree.threshold[node]), int(tree.decision[node]))
+        masks[base + len(edges)] &= right if nan_left else left
+
+
+def _leaves(tree: Tree, child: int) -> int:
+    """Return the leaves under a child as bits."""
+    if child < 0:
+        return 1 << ~child
+    return _leaves(tree, int(tree.left[child])) | _leaves(tree, int(tree.right[child]))
+
+
+def _all_but(leaves: int) -> np.uint64:
+    return np.uint64(~leaves & 0xFFFF_FFFF_FFFF_FFFF)
+
+
+@njit(cache=True)
+def _locate(m: Any, k: int, value: float) -> int:
+    """Return the row of feature k's value: the first bin whose upper edge is >= it, the last row for NaN."""
+    low = m.row_base[k]
+    last = m.row_base[k + 1] - 1
+    if np.isnan(value):
+        return last
+    high = last - 1
+    while low < high:
+        middle = (low + high) >> 1
+        if m.edge[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True)
+def predict_table(m: Any, x: np.ndarray) -> float:
+    """Return the raw score of `x` under `m` (Record of MODEL), whose mask table is filled."""
+    moved = False
+    for k in range(m.n_features):
+        value = x[m.column[k]]
+        if m.row[k] >= 0 and m.low[k] < value <= m.high[k]:
+            continue
+        row = _locate(m, k, value)
+        if row != m.row[k]:
+            moved = True
+            m.row[k] = row
+            first = row == m.row_base[k]
+            m.low[k] = -np.inf if first else m.edge[row - 1]
+            m.high[k] = m.edge[row]
+            if np.isnan(value):
+                m.low[k] = np.inf  # no value lies in the row of NaN: look it up each time
+    if not moved:
+        return m.score
+    n = m.n_trees
+    for t in range(n):
+        m.alive[t] = _ALL
+    for k in range(m.n_features):
+        row = m.row[k]
+        for t in range(n):
+            m.alive[t] &= m.mask[row, t]
+    total = 0.0
+    for t in range(n):
+        total += m.leaf[m.leaf_base[t] + lowest_bit(m.alive[t])]
+    m.score = total
+    return total
