@@ -1,0 +1,131 @@
+"""The producer's side of the journal: the runner appends, the writer process puts it on disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bot4_live.journal import writer
+from bot4_live.journal.layout import SEGMENT_BYTES, SegmentHeader
+from bot4_live.journal.locks import FileLock, is_held
+from bot4_live.journal.raw_log import ENTRY, RawReader
+from bot4_live.journal.ring import Ring
+from bot4_live.journal.segment import recover
+
+RING_BYTES = 64 << 20
+FULL_WAIT_S = 2.0
+SETTLE_S = 20.0
+
+
+def settle(directory: Path, shm_dir: Path, *, timeout_s: float = SETTLE_S) -> None:
+    """Bring a journal to rest before reading its end: let a former writer finish, or finish its work here.
+
+    After this the journal holds everything that was appended and every segment is sealed. Raises TimeoutError
+    when a live writer does not finish, e.g. because the disk is full.
+    """
+    lock_path = directory / ".writer.lock"
+    ring_path = shm_dir / "journal.ring"
+    deadline = time.monotonic() + timeout_s
+    while is_held(lock_path):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"a journal writer still works on {directory}; look at its disk, then start again")
+        time.sleep(0.02)
+    if not directory.is_dir():
+        return
+    if ring_path.exists():
+        header, _ = SegmentHeader.decode((shm_dir / "journal.header").read_bytes())
+        writer.run(ring_path, directory, header, shm_dir / "nobody.lock", SEGMENT_BYTES)
+    recover(directory)
+
+
+class JournalClient:
+    """Appends records and raw frames; one a journal. The writer process is started here and outlives us."""
+
+    def __init__(
+        self,
+        directory: Path,
+        header: SegmentHeader,
+        shm_dir: Path,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        ring_bytes: int = RING_BYTES,
+    ) -> None:
+        """Take the journal. Raises BlockingIOError when another producer has it."""
+        directory.mkdir(parents=True, exist_ok=True)
+        shm_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.directory, self.shm_dir = directory, shm_dir
+        self._segment_bytes = segment_bytes
+        self._lock = FileLock(shm_dir / "producer.lock")
+        if not self._lock.acquire():
+            raise BlockingIOError(
+                errno.EAGAIN, f"process {self._lock.holder()} already writes this account's journal; stop it first"
+            )
+        settle(directory, shm_dir)
+        self.raw_offset = RawReader(directory).end
+        self.ring = Ring.create(shm_dir / "journal.ring", ring_bytes)
+        (shm_dir / "journal.header").write_bytes(header.encode())
+        self._process = self._spawn()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "bot4_live.journal.writer", "--ring", str(self.ring.path)]
+        command += ["--directory", str(self.directory), "--header", str(self.shm_dir / "journal.header")]
+        command += ["--producer-lock", str(self._lock.path), "--segment-bytes", str(self._segment_bytes)]
+        return subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
+
+    def ensure_writer(self) -> bool:
+        """Start the writer again when it died; returns whether it had to be started."""
+        if self._process.poll() is None:
+            return False
+        self._process = self._spawn()
+        return True
+
+    def _push(self, payload: bytes, kind: int, aux: int) -> None:
+        deadline = None
+        while not self.ring.push(payload, kind, aux):
+            self.ensure_writer()
+            now = time.monotonic()
+            deadline = deadline or now + FULL_WAIT_S
+            if now > deadline:
+                code = self.ring.status[1] or errno.ENOSPC
+                raise OSError(code, f"the journal cannot be written ({os.strerror(code)}); trading must stop")
+            time.sleep(0.001)
+
+    def append(self, record: np.ndarray | bytes) -> None:
+        """Append one record. Raises OSError when the journal cannot take it."""
+        self._push(record if isinstance(record, bytes) else record.tobytes(), writer.RECORD, 0)
+
+    def append_raw(self, recv_ns: int, raw: bytes, reason: int, stream: int) -> int:
+        """Append one frame to the raw log and return its logical offset."""
+        self._push((reason * 256 + stream).to_bytes(writer.RAW_HEAD, "little") + raw, writer.RAW, recv_ns)
+        at = self.raw_offset
+        self.raw_offset += ENTRY.size + len(raw)
+        return at
+
+    @property
+    def healthy(self) -> bool:
+        """Return whether the writer lives, keeps up, and has spare segments; if not, trading must pause."""
+        alive = self._process.poll() is None
+        return alive and self.ring.status[0] == writer.WELL and self.ring.backlog < self.ring.capacity // 2
+
+    def close(self, timeout_s: float = 30.0) -> None:
+        """Let the writer drain, seal and end. Raises TimeoutError when it does not; nothing is lost then."""
+        self.ring.close_producer()
+        self.ensure_writer_for_drain()
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(f"the journal in {self.directory} is still being written; look at its disk") from None
+        finally:
+            self.ring.unmap()
+            self._lock.release()
+
+    def ensure_writer_for_drain(self) -> None:
+        """Start a writer if the last one was killed with work left."""
+        if self._process.poll() is not None and self.ring.path.exists():
+            self._process = self._spawn()

@@ -1,0 +1,162 @@
+"""Reading a journal: whole records only, in log order, each checked against its CRC."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google_crc32c import value as crc32c
+
+from bot4_live.events import FIRST_COMMAND, HEADER, HEADER_SIZE, LAST_COMMAND, SCHEMA
+from bot4_live.journal.layout import SegmentHeader, seal_name
+from bot4_live.journal.raw_log import RawFrame, RawReader
+
+_LENGTH_CRC = struct.Struct("<II")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment in memory.
+
+    `buffer` is uint8 and starts with the segment header; `offsets` (int64) are where records begin; `headers` is a
+    HEADER array, one a record. `torn_bytes` counts what lay after the last whole record (0 in a sealed one).
+    """
+
+    path: Path
+    header: SegmentHeader
+    buffer: np.ndarray
+    offsets: np.ndarray
+    sealed: bool
+    torn_bytes: int
+    seal: dict[str, Any] | None = field(default=None, compare=False)
+
+    @cached_property
+    def headers(self) -> np.ndarray:
+        """Return all record headers, copied into one HEADER array of shape (records,)."""
+        usable = self.buffer[: self.buffer.size // 16 * 16].view("V16")
+        rows = self.offsets // 16
+        parts = np.empty((rows.size, 4), "V16")
+        for i in range(4):
+            parts[:, i] = usable[rows + i]
+        return parts.view(HEADER).reshape(-1)
+
+    @property
+    def is_command(self) -> np.ndarray:
+        """Return a mask of the records that are the engine's output."""
+        kinds = self.headers["kind"]
+        return (kinds >= FIRST_COMMAND) & (kinds <= LAST_COMMAND)
+
+    def record(self, index: int) -> np.ndarray:
+        """Return one record as a uint8 view."""
+        at = int(self.offsets[index])
+        return self.buffer[at : at + int(self.headers["length"][index])]
+
+    def slots(self, index: int) -> np.ndarray:
+        """Return one record's body as an int64 view of shape (slots, 2)."""
+        return self.record(index)[HEADER_SIZE:].view(np.int64).reshape(-1, 2)
+
+
+def read_segment(path: Path) -> Segment:
+    """Read one segment, sealed or not.
+
+    Raises ValueError when the file is no segment, or a sealed one is damaged; an unsealed one ends at its first
+    record that is not whole.
+    """
+    buffer = np.fromfile(path, np.uint8)
+    data = memoryview(buffer.data)
+    try:
+        header, at = SegmentHeader.decode(data)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if header.schema > SCHEMA:
+        raise ValueError(f"{path} was written by a newer schema ({header.schema} > {SCHEMA}); update bot4 to read it")
+    seal_path = path.with_name(seal_name(header.first_seq))
+    seal = json.loads(seal_path.read_text()) if seal_path.exists() else None
+    offsets = []
+    size = buffer.size
+    while at + HEADER_SIZE <= size:
+        length, crc = _LENGTH_CRC.unpack_from(data, at)
+        if length < HEADER_SIZE or length % 16 or at + length > size:
+            break
+        if crc32c(data[at + 8 : at + length].tobytes()) != crc:
+            break
+        offsets.append(at)
+        at += length
+    if seal is not None and (at != seal["bytes"] or len(offsets) != seal["records"]):
+        raise ValueError(
+            f"{path} is damaged: {len(offsets)} of {seal['records']} sealed records can be read; "
+            "restore it from a backup"
+        )
+    rest = buffer[at:]
+    torn = 0 if seal is not None or not rest.any() else int(rest.size)
+    return Segment(path, header, buffer, np.array(offsets, np.int64), seal is not None, torn, seal)
+
+
+class Journal:
+    """A journal folder."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open for reading. Raises FileNotFoundError when there is no such folder."""
+        if not directory.is_dir():
+            raise FileNotFoundError(2, "there is no journal here; record or trade first", str(directory))
+        self.directory = directory
+
+    def paths(self, *, sealed_only: bool = False) -> list[Path]:
+        """Return the segment files in log order."""
+        found = sorted(self.directory.glob("seg-*.b4j"))
+        if sealed_only:
+            found = [path for path in found if path.with_suffix(".seal.json").exists()]
+        return found
+
+    def segments(self, *, sealed_only: bool = False) -> Iterator[Segment]:
+        """Read the segments in log order."""
+        for path in self.paths(sealed_only=sealed_only):
+            yield read_segment(path)
+
+    def seals(self) -> list[dict[str, Any]]:
+        """Return the seals in log order, each with `path` added."""
+        return [
+            json.loads(path.with_suffix(".seal.json").read_text()) | {"path": str(path)}
+            for path in self.paths(sealed_only=True)
+        ]
+
+    def records(self) -> Iterator[np.ndarray]:
+        """Iterate over all records, events and commands, as uint8 views."""
+        for segment in self.segments():
+            for i in range(segment.offsets.size):
+                yield segment.record(i)
+
+    def events(self) -> Iterator[np.ndarray]:
+        """Iterate over the events only."""
+        for segment in self.segments():
+            for i in np.flatnonzero(~segment.is_command):
+                yield segment.record(int(i))
+
+    def commands(self) -> Iterator[np.ndarray]:
+        """Iterate over the commands only."""
+        for segment in self.segments():
+            for i in np.flatnonzero(segment.is_command):
+                yield segment.record(int(i))
+
+    @cached_property
+    def _raw(self) -> RawReader:
+        return RawReader(self.directory)
+
+    def raw(self, ref: int) -> RawFrame:
+        """Return the raw frame at `ref`."""
+        return self._raw.get(ref)
+
+    @property
+    def last_seq(self) -> int:
+        """Return the last event's seq, 0 in an empty journal."""
+        for path in reversed(self.paths()):
+            headers = read_segment(path).headers
+            if headers.size:
+                return int(headers["seq"].max())
+        return 0

@@ -1,0 +1,97 @@
+"""The sequencer: one order for everything that reaches the engine, journaled ahead of `step`.
+
+Log order is truth: receive times never go back, and TICK events lie on a fixed 10 ms grid of the engine clock, each
+before the first event at or after it. One sequencer an account.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from bot4_live.clock import TICK_NS
+from bot4_live.events import HEADER_SIZE, Kind, Source, header_of, new_record
+
+
+class JournalSink(Protocol):
+    """Where records go: JournalClient or LocalJournal."""
+
+    def append(self, record: np.ndarray | bytes) -> None:
+        """Append one record."""
+
+
+class Stepper(Protocol):
+    """What turns an event into commands: the engine."""
+
+    def step(self, record: np.ndarray) -> bytes:
+        """Return the command records of one event, back to back."""
+
+
+class Sequencer:
+    """Gives events their seq and engine time, journals them, and steps the engine."""
+
+    def __init__(
+        self,
+        journal: JournalSink,
+        engine: Stepper | None,
+        clock_start_ns: int,
+        first_seq: int = 1,
+        *,
+        ticks: bool = True,
+    ) -> None:
+        """Begin at `first_seq` with engine time `clock_start_ns`; `ticks=False` leaves TICKs out (pure recording)."""
+        self._journal, self._engine = journal, engine
+        self.next_seq = first_seq
+        self.last_ns = clock_start_ns
+        self._ticks = ticks
+        self._next_tick = (clock_start_ns // TICK_NS + 1) * TICK_NS
+        self._tick = new_record(Kind.TICK)
+        header_of(self._tick)["source"] = Source.TIMER
+
+    def push(self, record: np.ndarray) -> list[np.ndarray]:
+        """Sequence one event (its recv_ns is set, seq not); return the commands it and the due TICKs caused.
+
+        `record` is stamped in place; commands are uint8 copies in order.
+        """
+        head = header_of(record)
+        recv_ns = max(int(head["recv_ns"]), self.last_ns)
+        commands = self.advance(recv_ns)
+        head["recv_ns"] = recv_ns
+        self.last_ns = recv_ns
+        self._sequence(record, head, commands)
+        return commands
+
+    def advance(self, now_ns: int) -> list[np.ndarray]:
+        """Emit the TICKs due up to and including `now_ns`; return their commands."""
+        commands: list[np.ndarray] = []
+        if self._ticks:
+            while self._next_tick <= now_ns:
+                head = header_of(self._tick)
+                head["recv_ns"] = self._next_tick
+                self.last_ns = self._next_tick
+                self._next_tick += TICK_NS
+                self._sequence(self._tick, head, commands)
+        return commands
+
+    def _sequence(self, record: np.ndarray, head: np.void, commands: list[np.ndarray]) -> None:
+        head["seq"] = self.next_seq
+        self.next_seq += 1
+        self._journal.append(record)
+        if self._engine is None:
+            return
+        out = self._engine.step(record)
+        for command in split(out) if out else ():
+            self._journal.append(command)
+            commands.append(command)
+
+
+def split(data: bytes) -> list[np.ndarray]:
+    """Return the records in `data`, which lie back to back, as uint8 copies."""
+    records = []
+    at = 0
+    while at + HEADER_SIZE <= len(data):
+        length = int.from_bytes(data[at : at + 4], "little")
+        records.append(np.frombuffer(data, np.uint8, length, at).copy())
+        at += length
+    return records
