@@ -149,7 +149,8 @@ class SegmentWriter:
         command = FIRST_COMMAND <= kind <= LAST_COMMAND
         if self.offset + length + 16 > self.segment_bytes or (self.day not in (-1, day) and not command):
             self.rotate(seq if not command else seq + 1)
-        self.day = day
+        if not command:
+            self.day = day
         body = bytes(memoryview(record)[8:])
         self._pending += length.to_bytes(4, "little") + crc32c(body).to_bytes(4, "little") + body
         self.offset += length

@@ -89,16 +89,18 @@ def resume(directory: Path, header: SegmentHeader, segment_bytes: int, done: Pro
 
     path = directory / segment_name(done.first_seq)
     next_seq = done.first_seq
-    if path.exists() and not path.with_suffix(".seal.json").exists():
+    for later in directory.glob("seg-*.b4j"):
+        if int(later.stem.removeprefix("seg-")) > done.first_seq:
+            later.with_suffix(".seal.json").unlink(missing_ok=True)
+            later.unlink()
+    if path.exists() and path.stat().st_size > done.offset:
+        # Sealed or not: what lies beyond is still in the ring and will be written again.
+        path.with_suffix(".seal.json").unlink(missing_ok=True)
         os.truncate(path, done.offset)
         recover(directory)
     if path.exists():
         headers = read_segment(path).headers
         next_seq = int(headers["seq"].max()) + 1 if headers.size else done.first_seq
-    for later in directory.glob("seg-*.b4j"):
-        if int(later.stem.removeprefix("seg-")) > done.first_seq:
-            later.unlink()
-            later.with_suffix(".seal.json").unlink(missing_ok=True)
     for raw in directory.glob("raw-*.b4z"):
         if raw.name == raw_name(done.first_seq):
             os.truncate(raw, done.raw_position)
