@@ -1,11 +1,11 @@
 """Asset checks on one partition: `market_check` is `dg.asset_check` with the partitions of the assets."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
 
+from bot4_platform.beta import beta
 from bot4_platform.partitions import MARKET_DAYS
 
 OWNERS = ["team:data"]
@@ -18,16 +18,13 @@ def market_check(
 
     A blocking check that fails stops whatever is downstream of the asset in that run.
     """
-    with warnings.catch_warnings():
-        # Partitioned checks are a preview in the Dagster of the lock; the definitions test would see them change.
-        warnings.simplefilter("ignore", dg.PreviewWarning)
+    with beta():
         decorate = dg.asset_check(
             asset=dg.AssetKey(asset), description=description, blocking=blocking, partitions_def=MARKET_DAYS
         )
 
     def quiet(function: Callable[..., Any]) -> dg.AssetChecksDefinition:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", dg.PreviewWarning)
+        with beta():
             return decorate(function)
 
     return quiet

@@ -22,7 +22,8 @@ DOMAINS = (
 
 def build() -> dg.Definitions:
     """Return every domain's definitions as one, with the account as the resource `bot4`, run in one process."""
-    parts = [importlib.import_module(f"bot4_platform.defs.{name}").definitions() for name in DOMAINS if _there(name)]
+    modules = [importlib.import_module(f"bot4_platform.defs.{name}") for name in DOMAINS if _there(name)]
+    parts = [module.definitions() for module in modules if hasattr(module, "definitions")]
     shared = dg.Definitions(resources={"bot4": Bot4Resource()}, executor=dg.in_process_executor)
     return dg.Definitions.merge(*parts, shared)
 

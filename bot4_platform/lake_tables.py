@@ -28,6 +28,12 @@ class Table:
 
         return pl.Schema({name: getattr(pl, kind) for name, kind in self.columns.items()})
 
+    def empty(self) -> pl.DataFrame:
+        """Return the table without rows."""
+        import polars as pl
+
+        return pl.DataFrame(schema=self.schema())
+
     def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return `frame` sorted. Raises ValueError when its columns or types are not this table's."""
         if dict(frame.schema) != dict(self.schema()):

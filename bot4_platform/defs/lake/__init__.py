@@ -1,8 +1,19 @@
-"""X."""
+"""The tick tables of the lake and their checks."""
 
 import dagster as dg
 
 
 def definitions() -> dg.Definitions:
     """Return the definitions of this domain."""
-    return dg.Definitions()
+    from bot4_platform.defs.lake import assets, checks
+
+    return dg.Definitions(
+        assets=[assets.ticks],
+        asset_checks=[
+            checks.trades_are_sound,
+            checks.data_reaches_the_journal,
+            checks.quotes_are_sound,
+            checks.depth_ids_hold,
+            checks.quarantine_is_complete,
+        ],
+    )

@@ -1,0 +1,101 @@
+"""Ticks: the journal's market events of one exchange day as Parquet tables, with the quarantine beside."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from bot4_platform.beta import beta
+from bot4_platform.checks import OWNERS
+from bot4_platform.lake import Written
+from bot4_platform.partitions import MARKET_DAYS, market_day
+from bot4_platform.resources import Bot4Resource
+
+if TYPE_CHECKING:
+    import polars as pl
+
+with beta():
+    # A day by exchange time may lie in segments received the day before or after.
+    NEIGHBOURS = dg.MultiPartitionMapping(
+        {
+            "day": dg.DimensionPartitionMapping(
+                "day",
+                dg.TimeWindowPartitionMapping(
+                    start_offset=-1, end_offset=1, allow_nonexistent_upstream_partitions=True
+                ),
+            ),
+            "market": dg.DimensionPartitionMapping("market", dg.IdentityPartitionMapping()),
+        }
+    )
+
+DESCRIPTIONS = {
+    "trades": "Public trades: price in ticks, quantity in lots, `sell` when the aggressor sold. One row a trade id.",
+    "quotes": "Best bid and ask as the venue sent them, each change once.",
+    "depth": "Depth diffs, one row a message: first, last and previous update id, levels a side.",
+    "quarantine": "Frames that could not become events: the rule that caught them and the raw bytes. "
+    "The feed's verdict; nothing is edited in place.",
+}
+
+
+@dg.multi_asset(
+    name="ticks",
+    specs=[
+        dg.AssetSpec(
+            name,
+            deps=[dg.AssetDep("raw_segments", partition_mapping=NEIGHBOURS)],
+            group_name="lake",
+            owners=OWNERS,
+            kinds={"parquet", "polars"},
+            code_version="1",
+            description=description,
+        )
+        for name, description in DESCRIPTIONS.items()
+    ],
+    partitions_def=MARKET_DAYS,
+)
+def ticks(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> Iterator[dg.MaterializeResult]:
+    """Read every sealed segment that holds the exchange day, once, and write its four tables."""
+    from bot4_platform import journal_tables
+    from bot4_platform.journal_source import seals_of, segments
+
+    part = market_day(context)
+    folder = bot4.settings().journal_dir
+    found = seals_of(folder, part)
+    lake = bot4.lake()
+    frames = journal_tables.ticks(segments(found), part, folder)
+    for name, frame in frames.items():
+        context.log.info(f"{name}: {frame.height} rows from {len(found)} segments")
+        yield dg.MaterializeResult(asset_key=name, metadata=describe(name, frame, lake.write(name, *part, frame)))
+
+
+def describe(name: str, frame: "pl.DataFrame", result: Written) -> dict[str, Any]:
+    """Return the metadata of one tick table: rows, file, times, and what a reader looks for in it."""
+    import numpy as np
+    import polars as pl
+
+    from bot4_platform.reporting import line_plot, table, when, written
+
+    metadata = written(result)
+    if frame.is_empty():
+        return metadata
+    if name == "quarantine":
+        counts = frame.group_by("rule").len().sort("rule")
+        return metadata | {
+            "by_reason": table(("reason", "frames"), counts.iter_rows()),
+            **{f"reason/{rule}": count for rule, count in counts.iter_rows()},
+        }
+    times = frame["exch_ns"]
+    metadata |= {"first_event": when(times.min()), "last_event": when(times.max())}
+    if name == "quotes":
+        sample = frame.gather_every(max(1, frame.height // 2000))
+        seconds = (sample["exch_ns"] - times.min()).to_numpy() / 1e9
+        mid = (sample["bid_px"] + sample["ask_px"]).to_numpy() / 2
+        metadata["mid_plot"] = line_plot(seconds, {"mid": mid}, "ticks", "mid")
+        spread = (frame["ask_px"] - frame["bid_px"]).to_numpy()
+        metadata["median_spread_ticks"] = float(np.median(spread))
+    if name == "trades":
+        sides = frame.group_by("sell").agg(pl.len(), pl.col("qty").sum()).sort("sell")
+        metadata["sides"] = table(
+            ("aggressor", "trades", "lots"), [("sold" if s else "bought", n, q) for s, n, q in sides.iter_rows()]
+        )
+    return metadata

@@ -1,0 +1,93 @@
+"""Which sealed segments a partition is made of, and reading them.
+
+A segment's seal names its receive day and the exchange days within, the shift removed; so a partition knows its
+segments without opening any. A segment without a seal is still being written and belongs to no partition.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bot4_live.journal.layout import SEGMENT_BYTES
+from bot4_live.journal.reader import Segment, read_segment
+from bot4_platform.partitions import MarketDay
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What a sealed segment says of itself: `days` are exchange days, `kinds` counts records by kind."""
+
+    path: Path
+    market: str
+    session: str
+    first_seq: int
+    last_seq: int
+    first_recv_ns: int
+    last_recv_ns: int
+    shift_ns: int
+    records: int
+    size: int
+    sha256: str
+    receive_day: str
+    days: tuple[str, ...]
+    kinds: dict[int, int]
+
+    def covers(self, day: str) -> bool:
+        """Return whether the segment holds anything of `day`, by exchange time or, for what has none, as received."""
+        return day in self.days or day == self.receive_day
+
+
+def read_seal(path: Path) -> Seal:
+    """Read one seal. Raises ValueError when it is not one."""
+    try:
+        data: dict[str, Any] = json.loads(path.read_text())
+        return Seal(
+            path=path.with_name(path.name.removesuffix(".seal.json") + ".b4j"),
+            market=data["market"],
+            session=data["session"],
+            first_seq=data["first_seq"],
+            last_seq=data["last_seq"],
+            first_recv_ns=data["first_recv_ns"],
+            last_recv_ns=data["last_recv_ns"],
+            shift_ns=data["shift_ns"],
+            records=data["records"],
+            size=data["bytes"],
+            sha256=data["sha256"],
+            receive_day=data["receive_day"],
+            days=tuple(data["exchange_days"]),
+            kinds={int(kind): count for kind, count in data["kinds"].items()},
+        )
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not a seal ({error!r}); restore it from a backup") from error
+
+
+def seals(journal_dir: Path, market: str | None = None) -> list[Seal]:
+    """Return the seals of a journal in log order, of one market or of all. An absent journal has none."""
+    found = [read_seal(path) for path in sorted(journal_dir.glob("seg-*.seal.json"))]
+    return [seal for seal in found if market in (None, seal.market)]
+
+
+def seals_of(journal_dir: Path, part: MarketDay) -> list[Seal]:
+    """Return the seals of the segments that a partition is read from, in log order.
+
+    Raises FileNotFoundError when there is none: an empty day is never invented.
+    """
+    found = [seal for seal in seals(journal_dir, part.market) if seal.covers(part.day)]
+    if not found:
+        raise FileNotFoundError(
+            f"no sealed segment in {journal_dir} holds {part.market} on {part.day}: record that day first, "
+            "or end the session that records it so that its last segment is sealed"
+        )
+    return found
+
+
+def segments(found: list[Seal]) -> Iterator[Segment]:
+    """Read segments one at a time, at most SEGMENT_BYTES each. Raises ValueError when one is damaged."""
+    for seal in found:
+        if seal.size > SEGMENT_BYTES * 2:
+            raise ValueError(f"{seal.path} has {seal.size} bytes, more than a segment may have")
+        yield read_segment(seal.path)
