@@ -1,4 +1,4 @@
-"""Parts of Dagster we use that it still calls beta or preview: the lock pins them, the definitions test sees a change."""
+"""Parts of Dagster we use that it still calls beta or preview: the lock pins them, a snapshot test guards them."""
 
 import warnings
 from collections.abc import Iterator

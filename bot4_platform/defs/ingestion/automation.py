@@ -8,16 +8,6 @@ import dagster as dg
 from bot4_platform.partitions import MARKETS, MarketDay, parse_key
 from bot4_platform.resources import Bot4Resource
 
-    "raw_segments",
-    "trades",
-    "quotes",
-    "depth",
-    "quarantine",
-    "minute_profiles",
-    "candles_1m",
-    "features",
-)
-
 market_day_job = dg.define_asset_job(
     "market_day",
     selection=dg.AssetSelection.groups("ingestion", "lake", "quality", "candles", "features"),
