@@ -15,7 +15,7 @@ from numba import njit
 
 from bot4_live.market.bits import lowest_bit
 from bot4_live.models.layout import MAX_ROWS, ModelKind
-from bot4_live.models.trees import MISSING_ZERO, Tree, TreeModel, goes_left
+from bot4_live.models.trees import MISSING_ZERO, Tree, TreeModel, goes_left, without_dust
 
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
@@ -101,7 +101,7 @@ def predict_table(m: Any, x: np.ndarray) -> float:
     """Return the raw score of `x` under `m` (Record of MODEL), whose mask table is filled."""
     moved = False
     for k in range(m.n_features):
-        value = x[m.column[k]]
+        value = without_dust(x[m.column[k]])
         if m.row[k] >= 0 and m.low[k] < value <= m.high[k]:
             continue
         row = _locate(m, k, value)

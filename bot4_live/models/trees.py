@@ -19,8 +19,7 @@ from bot4_live.models.layout import MAX_LEAVES, MAX_TREES, MODEL, ModelKind
 
 CATEGORICAL, DEFAULT_LEFT = 1, 2  # bits of decision_type; bits 2 and 3 hold the missing type
 MISSING_NONE, MISSING_ZERO, MISSING_NAN = 0, 1, 2
-ZERO_THRESHOLD = 1e-35  # LightGBM's kZeroThreshold as float32, widened
-_ZERO = float(np.float32(ZERO_THRESHOLD))
+_ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold, a float
 
 # Objectives whose score is the label's own unit, or (binary) a raw log-odds; others transform it.
 OBJECTIVES = ("regression", "regression_l1", "huber", "fair", "quantile", "mape", "binary")
@@ -143,6 +142,12 @@ def _tree(fields: dict[str, str], number: int, n_features: int) -> Tree:
 
 
 @njit(cache=True)
+def without_dust(value: float) -> float:
+    """Return the value as LightGBM's rows hold it: what is not above its zero threshold is left out, so 0."""
+    return 0.0 if -_ZERO <= value <= _ZERO else value
+
+
+@njit(cache=True)
 def goes_left(value: float, threshold: float, decision: int) -> bool:
     """Return which way LightGBM sends a value at a numerical node."""
     missing = (decision >> 2) & 3
@@ -150,7 +155,8 @@ def goes_left(value: float, threshold: float, decision: int) -> bool:
         if missing == MISSING_NAN:
             return (decision & DEFAULT_LEFT) != 0
         value = 0.0
-    if missing == MISSING_ZERO and -_ZERO < value <= _ZERO:
+    value = without_dust(value)
+    if missing == MISSING_ZERO and value == 0.0:
         return (decision & DEFAULT_LEFT) != 0
     return value <= threshold
 
