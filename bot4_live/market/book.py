@@ -186,15 +186,15 @@ def book_crossed(b: Any) -> bool:
 
 @njit(cache=True)
 def _connects(b: Any, first_id: int, last_id: int, previous_id: int) -> bool:
-    """Binance's rules: the first diff has U <= lastUpdateId + 1 <= u + 1, later ones pu == the last u.
+    """Binance's rules: pu == the last u; the first diff after a snapshot may instead have U <= lastUpdateId <= u.
 
     A venue without pu (-1) sends U == last u + 1.
     """
+    if previous_id >= 0 and previous_id == b.update_id:
+        return True
     if b.bridging == 1:
         return first_id <= b.update_id + 1 and last_id >= b.update_id
-    if previous_id >= 0:
-        return previous_id == b.update_id
-    return first_id == b.update_id + 1
+    return previous_id < 0 and first_id == b.update_id + 1
 
 
 @njit(cache=True)
