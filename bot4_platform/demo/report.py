@@ -5,20 +5,10 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-STYLE = """
-:root { --ink:#1f2430; --dim:#6b7280; --line:#e5e7eb; --good:#1a7f5a; --bad:#b3392f; --warn:#9a6700; }
-* { box-sizing: border-box; }
-body { font: 15px/1.55 system-ui, sans-serif; color: var(--ink); margin: 0 auto; max-width: 1040px; padding: 28px 22px 60px; }
-h1 { font-size: 27px; margin: 0 0 2px; } h2 { font-size: 19px; margin: 38px 0 8px; border-bottom: 1px solid var(--line); padding-bottom: 4px; }
-p.lead, .dim { color: var(--dim); } .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(148px, 1fr)); gap: 10px; margin: 18px 0; }
-.card { border: 1px solid var(--line); border-radius: 8px; padding: 10px 12px; } .card b { display: block; font-size: 20px; font-variant-numeric: tabular-nums; }
-.card span { color: var(--dim); font-size: 12.5px; } .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); }
-table { border-collapse: collapse; width: 100%; font-size: 13.5px; margin: 8px 0; } th, td { text-align: left; padding: 4px 10px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.num, th.num { text-align: right; font-variant-numeric: tabular-nums; } svg, img { max-width: 100%; height: auto; } pre { background: #f6f7f9; padding: 10px; overflow-x: auto; font-size: 12.5px; }
-nav a { margin-right: 14px; color: var(--dim); text-decoration: none; font-size: 13px; }
-"""
+STYLE = Path(__file__).with_name("report.css")
 
 
 def escape(value: object) -> str:
@@ -86,11 +76,12 @@ def render(summary: Mapping[str, Any], sections: Iterable[tuple[str, str, str]])
     nav = "".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title, _ in parts)
     body = "".join(section(anchor, title, text) for anchor, title, text in parts)
     raw = escape(json.dumps(summary, indent=1, default=str))
+    took = number(float(summary["stages_total_s"]))
+    lead = f"{summary['source']}; {took} s on {summary['machine']}; {summary['finished_at']}."
     return (
         "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>Bot4: the main job</title><style>{STYLE}</style></head><body>"
-        f"<h1>Bot4: the main job, end to end</h1><p class=lead>{escape(summary['source'])}, "
-        f"{number(float(summary['stages_total_s']))} s on {escape(summary['machine'])}, {escape(summary['finished_at'])}. "
-        f"Paper trading on the simulated exchange.</p><nav>{nav}</nav><div class=cards>{''.join(cards)}</div>{body}"
-        f"<h2 id=summary>summary.json</h2><details><summary>all figures</summary><pre>{raw}</pre></details></body></html>"
+        f"<title>Bot4: the main job</title><style>{STYLE.read_text()}</style></head><body>"
+        f"<h1>Bot4: the main job, end to end</h1><p class=lead>{escape(lead)} Paper trading on the simulated "
+        f"exchange.</p><nav>{nav}</nav><div class=cards>{''.join(cards)}</div>{body}<h2 id=summary>summary.json</h2>"
+        f"<details><summary>all figures</summary><pre>{raw}</pre></details></body></html>"
     )
