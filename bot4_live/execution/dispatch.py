@@ -118,6 +118,8 @@ class Dispatcher:
             self.counts["sent" if kind == Kind.CMD_NEW else "cancels"] += 1
             if self._on_wire is not None:
                 self._on_wire(t0, time.monotonic_ns())
+            if kind == Kind.CMD_NEW:
+                asyncio.get_running_loop().call_later(0.001, reach, "after_send")
 
         return guard
 

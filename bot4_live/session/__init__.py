@@ -1,0 +1,1 @@
+"""The parts of a live session that `bot4_live.runner` composes."""

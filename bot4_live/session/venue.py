@@ -1,0 +1,93 @@
+"""Where the session trades: only on loopback, and by the market clock of what is there."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from bot4_live.clock import MarketClock
+
+SAMPLES = 7
+MS = 1_000_000
+
+
+def require_loopback(url: str, setting: str) -> None:
+    """Raise ValueError unless every address that the URL's host resolves to is a loopback address."""
+    host = urlsplit(url).hostname
+    if not host:
+        raise ValueError(f"{setting}={url} names no host; give one such as http://127.0.0.1:8411")
+    try:
+        addresses = {info[4][0] for info in socket.getaddrinfo(host, None)}
+    except socket.gaierror:
+        raise ValueError(f"{setting}: host {host} does not resolve; paper trading needs a loopback exchange") from None
+    if not all(ipaddress.ip_address(str(address).split("%")[0]).is_loopback for address in addresses):
+        raise ValueError(
+            f"{setting}: {host} is not loopback; only paper trading against an exchange on this machine is allowed "
+            "(start one with `bot4 exchange`)"
+        )
+
+
+@dataclass(frozen=True)
+class Market:
+    """The market's clock as the exchange gives it. `simulated` is False where there is no /bot4/clock."""
+
+    clock: MarketClock
+    error_ns: int
+    shift_ns: int
+    source: str
+    simulated: bool
+    paused: bool
+
+
+async def _ask(session: aiohttp.ClientSession, url: str) -> tuple[dict[str, Any] | None, int, int]:
+    sent = time.monotonic_ns()
+    async with session.get(url) as response:
+        body = await response.json() if response.status == 200 else None
+    return body, sent, time.monotonic_ns()
+
+
+async def read_market(rest_url: str, timeout_s: float = 3.0) -> Market:
+    """Read the market's clock; the sample with the shortest round trip counts. Raises OSError when nothing answers."""
+    base = rest_url.rstrip("/")
+    best: tuple[int, int, dict[str, Any]] | None = None
+    try:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_s)) as session:
+            answer, _, _ = await _ask(session, f"{base}/bot4/clock")
+            simulated = answer is not None
+            path = "/bot4/clock" if simulated else "/fapi/v1/time"
+            for _ in range(SAMPLES):
+                answer, sent, received = await _ask(session, f"{base}{path}")
+                if answer is not None and (best is None or received - sent < best[0]):
+                    best = (received - sent, (sent + received) // 2, answer)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise ConnectionError(
+            f"no exchange answers at {base} ({type(error).__name__}); start one with `bot4 exchange`, "
+            "or set BOT4_REST_URL to where it is"
+        ) from None
+    if best is None:
+        raise ConnectionError(f"{base} answers, but not as an exchange; check BOT4_REST_URL")
+    trip, middle, body = best
+    if simulated:
+        speed = int(body["speed_milli"])
+        clock = MarketClock(int(body["market_ns"]), middle, speed)
+        source, shift, paused = str(body.get("source", "")), int(body["shift_ns"]), bool(body.get("paused"))
+    else:
+        speed, source, shift, paused = 1000, base, 0, False
+        clock = MarketClock(int(body["serverTime"]) * MS + MS // 2, middle, speed)
+    return Market(clock, trip // 2 * speed // 1000, shift, source, simulated, paused)
+
+
+async def wait_until_running(rest_url: str, poll_s: float = 0.05) -> Market:
+    """Return the market's clock once it is not paused: a clock taken from a standing market would run ahead of it."""
+    market = await read_market(rest_url)
+    while market.paused:
+        await asyncio.sleep(poll_s)
+        market = await read_market(rest_url)
+    return market
