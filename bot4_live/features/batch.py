@@ -1,0 +1,159 @@
+"""Features over recorded events: the engine's own kernels over the journal, in log order.
+
+A `BatchState` is the book and the feature state; carried from segment to segment (and day to day) it makes many calls
+equal to one, and both equal to what the engine computed live. Rows are sampled on a grid of TICKs: a row is the state
+right after that TICK, when all events before it in the log, and none after it, have been taken in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from bot4_live.clock import TICK_NS
+from bot4_live.events import FIRST_COMMAND, Flag, Kind
+from bot4_live.features.kernels import FEATURE_STATE, update
+from bot4_live.features.registry import CAPACITY, N_FEATURES, NAMES, layout_hash
+from bot4_live.kernels import address, header_at, slots_at
+from bot4_live.market.book import BOOK, book_apply
+
+BATCH = np.dtype([("exch_ns", "<i8"), ("features", FEATURE_STATE), ("book", BOOK)], align=True)
+
+_TICK, _TRADE, _TICKER = int(Kind.TICK), int(Kind.TRADE), int(Kind.BOOK_TICKER)
+_SNAPSHOT, _DIFF, _INSTRUMENT = int(Kind.DEPTH_SNAPSHOT), int(Kind.DEPTH_DIFF), int(Kind.INSTRUMENT)
+_STALE, _SESSION = int(Kind.BOOK_STALE), int(Kind.SESSION)
+_INVALID = int(Flag.INVALID)
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Sampled features, n rows in log order."""
+
+    seq: np.ndarray  # int64 (n,): the event after which the row was taken
+    recv_ns: np.ndarray  # int64 (n,): engine clock
+    exch_ns: np.ndarray  # int64 (n,): latest venue time seen by then, 0 before the first
+    x: np.ndarray  # float64 (n, N_FEATURES), columns as in registry.NAMES
+    mid2: np.ndarray  # int64 (n,): best bid + best ask in ticks, 0 where the book was not usable
+    mid: np.ndarray  # float64 (n,): mid in quote currency, NaN where the book was not usable
+    valid: np.ndarray  # bool (n,): every feature is filled
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.seq)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return one feature's column. Raises ValueError for an unknown name."""
+        if name not in NAMES:
+            raise ValueError(f"unknown feature {name!r}; known are: {', '.join(NAMES)}")
+        return self.x[:, NAMES.index(name)]
+
+
+class BatchState:
+    """Book and features between two calls of `compute`; `encode` and `decode` keep it between days."""
+
+    def __init__(self) -> None:
+        self.array = np.zeros(1, BATCH)
+
+    def encode(self) -> bytes:
+        """Return the state as bytes, with the layout's hash before it."""
+        return bytes.fromhex(_state_hash()) + self.array.tobytes()
+
+    @classmethod
+    def decode(cls, data: bytes) -> BatchState:
+        """Return the state of `encode`'s bytes. Raises ValueError when the layout is another or bytes are missing."""
+        if data[:32].hex() != _state_hash() or len(data) != 32 + BATCH.itemsize:
+            raise ValueError("the feature state is of another layout or cut short; compute the days before it again")
+        state = cls()
+        state.array = np.frombuffer(data, BATCH, 1, 32).copy()
+        return state
+
+
+def compute(
+    buffer: np.ndarray,
+    offsets: np.ndarray,
+    grid_ms: int = 100,
+    state: BatchState | None = None,
+    *,
+    every_event: bool = False,
+) -> FeatureTable:
+    """Return the features of the records in `buffer` (uint8) that begin at `offsets` (int64), in log order.
+
+    `state` is continued and changed in place; without it a fresh one is used. A row is taken after each TICK whose
+    time is a multiple of `grid_ms`, or after every market event and TICK with `every_event`. Raises ValueError for a
+    grid that is not a multiple of 10 ms.
+    """
+    if grid_ms <= 0 or grid_ms * 1_000_000 % TICK_NS:
+        raise ValueError(f"grid must be a multiple of {TICK_NS // 1_000_000} ms, not {grid_ms}")
+    state = state or BatchState()
+    at = address(buffer) + np.ascontiguousarray(offsets, np.int64)
+    grid_ns = 0 if every_event else grid_ms * 1_000_000
+    rows = _count(at, grid_ns)
+    ints = np.zeros((rows, 5), np.int64)
+    x = np.zeros((rows, CAPACITY))
+    _compute(state.array[0], at, grid_ns, ints, x)
+    tick = float(state.array["features"]["tick"][0])
+    mid2 = ints[:, 3].copy()
+    mid = np.where(mid2 > 0, 0.5 * mid2 * tick, np.nan)
+    return FeatureTable(
+        seq=ints[:, 0].copy(),
+        recv_ns=ints[:, 1].copy(),
+        exch_ns=ints[:, 2].copy(),
+        x=np.ascontiguousarray(x[:, :N_FEATURES]),
+        mid2=mid2,
+        mid=mid,
+        valid=ints[:, 4] == 1,
+    )
+
+
+@njit(cache=True)
+def _sampled(kind: int, recv_ns: int, grid_ns: int) -> bool:
+    """Return whether a row is taken after this record."""
+    if grid_ns > 0:
+        return kind == _TICK and recv_ns % grid_ns == 0
+    return kind in (_TICK, _TRADE, _TICKER, _DIFF, _SNAPSHOT)
+
+
+@njit(cache=True)
+def _count(at: np.ndarray, grid_ns: int) -> int:
+    rows = 0
+    for i in range(len(at)):
+        h = header_at(at[i])
+        if not h.flags & _INVALID and _sampled(h.kind, h.recv_ns, grid_ns):
+            rows += 1
+    return rows
+
+
+@njit(cache=True)
+def apply(s: Any, h: Any, slots: np.ndarray) -> None:
+    """Take one record into book and features; commands and invalid records change nothing."""
+    if h.kind >= FIRST_COMMAND or h.flags & _INVALID:
+        return
+    s.exch_ns = max(s.exch_ns, h.exch_ns)
+    book_apply(s.book, h, slots)
+    update(s.features, s.book, h, slots)
+
+
+@njit(cache=True)
+def _compute(s: Any, at: np.ndarray, grid_ns: int, ints: np.ndarray, x: np.ndarray) -> None:
+    row = 0
+    for i in range(len(at)):
+        h = header_at(at[i])
+        apply(s, h, slots_at(at[i]))
+        if h.flags & _INVALID or not _sampled(h.kind, h.recv_ns, grid_ns):
+            continue
+        ints[row, 0] = h.seq
+        ints[row, 1] = h.recv_ns
+        ints[row, 2] = s.exch_ns
+        ints[row, 3] = s.features.mid2
+        ints[row, 4] = s.features.valid
+        for k in range(N_FEATURES):
+            x[row, k] = s.features.x[k]
+        row += 1
+
+
+def _state_hash() -> str:
+    return hashlib.sha256(f"{BATCH!r}{layout_hash()}".encode()).hexdigest()
