@@ -1,0 +1,138 @@
+"""A capture through the same feed and sequencer as a live stream, into a journal."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bot4_live.compile_cache import source_hash
+from bot4_live.events import SCHEMA, Kind, Source, header_of, new_record
+from bot4_live.instrument import BTCUSDT_USDM, Instrument
+from bot4_live.journal.layout import SegmentHeader
+from bot4_live.journal.local import LocalJournal
+from bot4_live.journal.reader import Journal
+from bot4_live.market.capture import CaptureError, read_capture
+from bot4_live.market.feed_core import FeedCore
+from bot4_live.sequencer import Sequencer
+
+PROGRESS_EVERY = 5_000
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What an import did. `counts` is `FeedCounts.as_dict()`; `damage` is set when the capture was not whole."""
+
+    frames: int
+    first_seq: int
+    last_seq: int
+    first_ns: int
+    last_ns: int
+    counts: dict[str, Any]
+    damage: str | None = None
+
+
+def describe_instrument(instrument: Instrument) -> dict[str, int | str]:
+    """Return what a segment header says of an instrument."""
+    return {
+        "id": instrument.id, "version": instrument.version, "market": instrument.market,
+        "tick_e8": instrument.tick_e8, "lot_e8": instrument.lot_e8,
+        "price_digits": instrument.price_digits, "qty_digits": instrument.qty_digits,
+    }  # fmt: skip
+
+
+def session_records(
+    instrument: Instrument, recv_ns: int, *, shift_ns: int = 0, speed_milli: int = 1000, epoch: int = 0
+) -> list[np.ndarray]:
+    """Return the events every recording begins with: SESSION (books are void) and INSTRUMENT."""
+    session = new_record(Kind.SESSION, 1)
+    head = header_of(session)
+    head["recv_ns"], head["source"] = recv_ns, Source.RUNNER
+    head["a"], head["b"], head["c"] = shift_ns, speed_milli, epoch
+    told = instrument.record(recv_ns)
+    header_of(told)["source"] = Source.RUNNER
+    return [session, told]
+
+
+def segment_header(
+    instrument: Instrument,
+    first_seq: int,
+    start_market_ns: int,
+    *,
+    account: str = "import",
+    session: str = "import",
+    shift_ns: int = 0,
+    speed_milli: int = 1000,
+    start_mono_ns: int = 0,
+    settings: dict[str, object] | None = None,
+) -> SegmentHeader:
+    """Return the header of a recording's segments; it has no orders, so its epoch is 0."""
+    return SegmentHeader(
+        account=account,
+        session=session,
+        first_seq=first_seq,
+        market=instrument.market,
+        shift_ns=shift_ns,
+        speed_milli=speed_milli,
+        start_market_ns=start_market_ns,
+        start_mono_ns=start_mono_ns,
+        order_epoch=0,
+        source_hash=source_hash(),
+        lock_hash="",
+        cpu=platform.machine(),
+        schema=SCHEMA,
+        settings=settings or {},
+        instruments=[describe_instrument(instrument)],
+    )
+
+
+def import_capture(
+    path: Path,
+    journal_dir: Path,
+    instrument: Instrument = BTCUSDT_USDM,
+    *,
+    account: str = "import",
+    ticks: bool = True,
+    keep_whole: bool = False,
+    until_ns: int | None = None,
+    settings: dict[str, object] | None = None,
+    progress: Callable[[int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> ImportResult:
+    """Journal a capture: recv_ns is the line's local time, shift 0.
+
+    `keep_whole` goes on with what is whole of a damaged file (said in `damage`); `progress(frames)` is called now and
+    then; `stop()` true ends the import cleanly, as does the first frame after `until_ns`. Raises CaptureError, OSError.
+    """
+    damage: list[CaptureError] = []
+    frames = iter(read_capture(path, on_damage=damage.append if keep_whole else None))
+    first = next(frames, None)
+    if first is None:
+        raise damage[0]
+    first_ns = last_ns = first[0]
+    first_seq = Journal(journal_dir).last_seq + 1 if journal_dir.is_dir() else 1
+    header = segment_header(instrument, first_seq, first_ns, account=account, settings=settings)
+    n = 0
+    with LocalJournal(journal_dir, header) as journal:
+        sequencer = Sequencer(journal, None, first_ns, first_seq, ticks=ticks)
+        core = FeedCore(instrument, sequencer.push, journal)
+        for record in session_records(instrument, first_ns):
+            sequencer.push(record)
+        core.on_connect(first_ns)
+        frame: tuple[int, bytes] | None = first
+        while frame is not None and not stop() and (until_ns is None or frame[0] <= until_ns):
+            last_ns = frame[0]
+            core.on_frame(*frame)
+            n += 1
+            if progress is not None and n % PROGRESS_EVERY == 0:
+                progress(n)
+            frame = next(frames, None)
+        core.on_disconnect(last_ns)
+        last_seq = sequencer.next_seq - 1
+    return ImportResult(
+        n, first_seq, last_seq, first_ns, last_ns, core.counts.as_dict(), str(damage[0]) if damage else None
+    )
