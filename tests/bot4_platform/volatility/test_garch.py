@@ -1,0 +1,81 @@
+"""GARCH: recovers what was planted, or says insufficient and gives no number."""
+
+import math
+
+import numpy as np
+import pytest
+
+from bot4_platform.defs.volatility.garch import GarchFit, fit_garch, mean_variance
+
+
+def simulate(n: int, omega: float, alpha: float, beta: float, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    out, variance = np.empty(n), omega / (1 - alpha - beta)
+    for i in range(n):
+        out[i] = math.sqrt(variance) * rng.normal()
+        variance = omega + alpha * out[i] ** 2 + beta * variance
+    return out
+
+
+def no_number(fit: GarchFit) -> bool:
+    numbers = (fit.sigma, fit.sigma_next, fit.sigma_long, fit.omega, fit.alpha, fit.beta)
+    return fit.status == "insufficient" and all(math.isnan(v) for v in numbers) and bool(fit.reason)
+
+
+def test_planted_volatility_is_found_in_return_per_root_second() -> None:
+    step, long_run = 2e-6, 2e-6 / math.sqrt(0.25)
+    returns = simulate(6000, step**2 * 0.05, 0.10, 0.85, 3)
+    fit = fit_garch(returns, 0.25, 3600)
+    assert fit.status == "ok"
+    assert fit.sigma_long == pytest.approx(long_run, rel=0.15)
+    assert fit.sigma == pytest.approx(long_run, rel=0.15)
+    assert (fit.alpha, fit.beta) == (pytest.approx(0.10, abs=0.05), pytest.approx(0.85, abs=0.08))
+
+
+def test_the_scale_of_prices_does_not_matter() -> None:
+    returns = simulate(2000, 5e-14, 0.1, 0.85, 4)
+    one, thousand = fit_garch(returns, 0.25, 900), fit_garch(returns * 1000, 0.25, 900)
+    assert thousand.sigma == pytest.approx(1000 * one.sigma, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("returns", "reason"),
+    [
+        (np.full(299, 1e-6), "299 returns, 300 are needed"),
+        (np.zeros(5000), "0 of 5000 returns move"),
+        (np.r_[np.zeros(1000), 1e-5], "1 of 1001 returns move"),
+        (np.r_[np.full(400, 1e-6), np.nan], "not finite"),
+    ],
+)
+def test_insufficient_is_never_a_number(returns: np.ndarray, reason: str) -> None:
+    fit = fit_garch(returns, 0.25, 900)
+    assert no_number(fit)
+    assert reason in fit.reason
+
+
+def test_no_convergence_is_insufficient() -> None:
+    rng = np.random.default_rng(0)
+    fit = fit_garch(rng.normal(0, 1, 600) * np.exp(np.linspace(0, 40, 600)), 0.25, 900)
+    assert no_number(fit)
+    assert "no convergence" in fit.reason
+
+
+def test_a_variance_without_a_mean_is_insufficient() -> None:
+    """Alpha + beta of 1.1: there is no long run to forecast."""
+    rng = np.random.default_rng(0)
+    variance, returns = 1.0, []
+    for _ in range(2000):
+        returns.append(math.sqrt(variance) * rng.normal())
+        variance = 0.01 + 0.5 * returns[-1] ** 2 + 0.6 * variance
+    fit = fit_garch(np.array(returns), 0.25, 900)
+    assert no_number(fit)
+    assert "not stationary" in fit.reason
+
+
+def test_mean_forecast_variance_equals_the_recursion() -> None:
+    omega, alpha, beta, following = 0.05, 0.1, 0.8, 2.0
+    value, path = following, []
+    for _ in range(50):
+        path.append(value)
+        value = omega + (alpha + beta) * value
+    assert mean_variance(following, omega / 0.1, alpha + beta, 50) == pytest.approx(np.mean(path))
