@@ -46,6 +46,9 @@ class StrategyParams(BaseModel):
     price_collar: Annotated[float, Field(gt=0, lt=1, description="risk: farthest price from mid, fraction")] = 0.02
     max_open_orders: Annotated[float, Field(ge=2, le=64, description="risk: open orders at once")] = 8.0
     quoting: Annotated[float, Field(ge=0, le=1, description="0 records and computes but sends nothing")] = 1.0
+    slow_ttl_s: Annotated[
+        float, Field(gt=0, description="age of a slow value's event time at which quotes no longer use it, seconds")
+    ] = 7_200.0
 
     def pairs(self) -> list[tuple[int, float]]:
         """Return (param id, value) for every field, by id."""
@@ -57,7 +60,7 @@ PARAM_IDS: dict[str, int] = {
     "gamma": 0, "horizon_s": 1, "urgency": 2, "intensity_k": 3, "sigma": 4, "adverse_selection_bp": 5,
     "quote_notional": 6, "inventory_cap": 7, "requote_ms": 8, "hysteresis_ticks": 9, "model_skew": 10,
     "max_position_notional": 11, "max_order_notional": 12, "max_orders_per_s": 13, "price_collar": 14,
-    "max_open_orders": 15, "quoting": 16,
+    "max_open_orders": 15, "quoting": 16, "slow_ttl_s": 17,
 }  # fmt: skip
 
 # Slow features: id -> name; served by the online store, handed over as SLOW_FEATURE events.
