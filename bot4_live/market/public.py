@@ -1,0 +1,106 @@
+"""The venue's public REST answers a feed needs, and where an endpoint may be."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from types import TracebackType
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+
+SNAPSHOT_LEVELS = 1000
+LOCAL_NAMES = {"localhost", "ip6-localhost"}
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether the URL's host is this machine, by address or by the name localhost."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in LOCAL_NAMES
+
+
+def require_loopback(url: str) -> None:
+    """Raise ValueError for an endpoint that is not this machine."""
+    if not is_loopback(url):
+        raise ValueError(
+            f"{url} is not on this machine; only the simulated exchange is allowed for now: "
+            "start `bot4 exchange` and use its address"
+        )
+
+
+def stream_url(ws_url: str, symbol: str) -> str:
+    """Return the combined-stream address of a symbol's depth, best quotes and trades."""
+    name = symbol.lower()
+    return f"{ws_url.rstrip('/')}/stream?streams={name}@depth@0ms/{name}@bookTicker/{name}@trade"
+
+
+@dataclass(frozen=True)
+class ExchangeClock:
+    """What `GET /bot4/clock` of the simulated exchange says; times in ns of market time."""
+
+    market_ns: int
+    speed_milli: int
+    shift_ns: int
+    paused: bool
+    source: str
+    symbol: str
+
+
+class PublicApi:
+    """Unsigned GETs over one keep-alive connection. Use as an async context manager; raises OSError with one line."""
+
+    def __init__(self, rest_url: str, symbol: str, *, timeout_s: float = 5.0) -> None:
+        """Name the endpoint."""
+        self._base = rest_url.rstrip("/")
+        self._symbol = symbol
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> PublicApi:
+        """Open the session."""
+        self._session = aiohttp.ClientSession(timeout=self._timeout)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _get(self, path: str) -> bytes:
+        assert self._session is not None, "PublicApi is used outside its context"
+        try:
+            async with self._session.get(f"{self._base}{path}") as response:
+                body = await response.read()
+                if response.status != 200:
+                    raise ConnectionError(f"GET {self._base}{path}: HTTP {response.status} {body[:120]!r}")
+                return body
+        except (TimeoutError, aiohttp.ClientError) as error:
+            cause = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+            raise ConnectionError(f"{self._base} cannot be reached ({cause}); is the exchange running?") from None
+
+    async def depth(self) -> bytes:
+        """Return the raw depth snapshot."""
+        return await self._get(f"/fapi/v1/depth?symbol={self._symbol}&limit={SNAPSHOT_LEVELS}")
+
+    async def clock(self) -> ExchangeClock:
+        """Return the simulated exchange's clock. Raises ValueError when the answer is not one."""
+        body = await self._get("/bot4/clock")
+        try:
+            answer = orjson.loads(body)
+            return ExchangeClock(
+                int(answer["market_ns"]),
+                int(answer["speed_milli"]),
+                int(answer["shift_ns"]),
+                bool(answer["paused"]),
+                str(answer["source"]),
+                str(answer["symbol"]),
+            )
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            raise ValueError(f"{self._base}/bot4/clock: not the clock of a simulated exchange: {body[:80]!r}") from None
