@@ -53,36 +53,43 @@ class Engine:
     def __init__(self) -> None:
         """Begin before the first event: HOLD on, mode PAUSE, no book. Loads the compiled step (20 s when cold)."""
         compile_cache.install()
-        from bot4_live.step import run_at, step_at
+        from bot4_live.step import run_at, step_record
 
         self.state = new_state()
-        self._step_at: Any = step_at
+        self._step: Any = step_record
         self._run_at: Any = run_at
         self._address = address(self.state)
-        self._out = self.state["out"][0].view(np.uint8)
-        self._out_view = memoryview(self._out)
+        self._out = memoryview(self.state["out"][0].view(np.uint8))
 
     def step(self, record: np.ndarray) -> bytes:
-        """Take in one whole record (uint8, contiguous); return its command records back to back, b"" when none."""
-        size = self._step_at(self._address, record.ctypes.data)
-        return self._out_view[:size].tobytes() if size else b""
+        """Take in one record (uint8, contiguous); return its command records back to back, b"" when none.
+
+        Raises ValueError when it is not a whole record, TypeError for another kind of array.
+        """
+        size = self._step(self._address, record)
+        if size > 0:
+            return self._out[:size].tobytes()
+        if size < 0:
+            raise ValueError("not a whole event record")
+        return b""
 
     def run(self, buffer: np.ndarray, offsets: np.ndarray) -> bytes:
         """Take in the records of `buffer` (uint8) that begin at `offsets` (int64); return all their commands.
 
-        Raises ValueError when an offset lies outside the buffer.
+        Raises ValueError at the first offset where no whole record lies; those before it were taken in.
         """
         starts = np.ascontiguousarray(offsets, np.int64)
-        if starts.size and not (starts.min() >= 0 and starts.max() + 64 <= buffer.size):
-            raise ValueError(f"an offset lies outside the buffer of {buffer.size} bytes")
+        data = np.ascontiguousarray(buffer, np.uint8)
         out = np.empty(_BATCH_OUT, np.uint8)
         done = np.zeros(1, np.int64)
         parts, at = [], 0
         while at < starts.size:
             left = starts[at:]
             used = self._run_at(
-                self._address, address(buffer), address(left), left.size, address(out), out.size, address(done)
+                self._address, address(data), data.size, address(left), left.size, address(out), out.size, address(done)
             )
+            if done[0] == 0:
+                raise ValueError(f"there is no whole record at offset {left[0]} of {data.size} bytes")
             parts.append(out[:used].tobytes())
             at += int(done[0])
         return b"".join(parts)

@@ -63,6 +63,11 @@ def model_swap(recv_ns: int, slot: int, digest: str, version: int, *, use: bool)
     return made
 
 
+def words_digest(words: np.ndarray) -> str:
+    """Return the sha256 (hex) that MODEL_SWAP carries in its two slots."""
+    return np.ascontiguousarray(words, "<i8").tobytes().hex()
+
+
 def opening(
     instrument: Instrument,
     values: StrategyParams,

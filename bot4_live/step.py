@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 from numba.np.numpy_support import carray
 
 from bot4_live.engine_state import OUT_BYTES, STATE
-from bot4_live.events import Flag, Kind, Mode
+from bot4_live.events import HEADER_SIZE, Flag, Kind, Mode
 from bot4_live.execution.account import on_fill, on_position
 from bot4_live.execution.orders import on_order_event
 from bot4_live.execution.quotes import enter_emergency, evaluate
@@ -195,7 +195,7 @@ def apply(s: Any, h: Any, slots: np.ndarray) -> None:
         _on_account(s, h, slots)
 
 
-@njit(cache=True)
+@njit("i8(i8, i8)", cache=True)
 def step_at(state_addr: int, record_addr: int) -> int:
     """Take in the record at `record_addr`; return how many bytes of commands lie in the state's out buffer."""
     s = carray(pointer(state_addr), 1, STATE)[0]
@@ -203,14 +203,37 @@ def step_at(state_addr: int, record_addr: int) -> int:
     return s.out_len
 
 
-@njit(cache=True)
+_RECORD = types.Array(types.uint8, 1, "C")
+_READ_ONLY = types.Array(types.uint8, 1, "C", readonly=True)
+
+
+@njit([types.int64(types.int64, _RECORD), types.int64(types.int64, _READ_ONLY)], cache=True)
+def step_record(state_addr: int, record: np.ndarray) -> int:
+    """Take in one record (uint8, contiguous), like `step_at`; return -1 when it is not a whole one."""
+    addr = record.ctypes.data
+    if record.size < HEADER_SIZE:
+        return -1
+    length = np.int64(carray(pointer(addr), 1, np.uint32)[0])
+    if length < HEADER_SIZE or length > record.size:
+        return -1
+    return step_at(state_addr, addr)
+
+
+@njit("i8(i8, i8, i8, i8, i8, i8, i8, i8)", cache=True)
 def run_at(
-    state_addr: int, buf_addr: int, offsets_addr: int, n: int, out_addr: int, out_cap: int, done_addr: int
+    state_addr: int,
+    buf_addr: int,
+    buf_size: int,
+    offsets_addr: int,
+    n: int,
+    out_addr: int,
+    out_cap: int,
+    done_addr: int,
 ) -> int:
     """Take in `n` records at `buf_addr + offsets[i]`; write their commands back to back to `out_addr`.
 
-    Returns the bytes written. Stops while one more event's commands still fit (`out_cap >= OUT_BYTES`); the int64 at
-    `done_addr` says how many records were taken in.
+    Returns the bytes written. Stops where one more event's commands might not fit (OUT_BYTES) or a record is not whole
+    within `buf_size`; the int64 at `done_addr` says how many records were taken in.
     """
     s = carray(pointer(state_addr), 1, STATE)[0]
     offsets = carray(pointer(offsets_addr), n, np.int64)
@@ -219,7 +242,13 @@ def run_at(
     used = 0
     i = 0
     while i < n and used + OUT_BYTES <= out_cap:
-        record = buf_addr + offsets[i]
+        at = offsets[i]
+        if at < 0 or at + HEADER_SIZE > buf_size:
+            break
+        record = buf_addr + at
+        length = np.int64(carray(pointer(record), 1, np.uint32)[0])
+        if length < HEADER_SIZE or at + length > buf_size:
+            break
         apply(s, header_at(record), slots_at(record))
         words = s.out_len >> 3
         for k in range(words):
