@@ -11,6 +11,7 @@ import dagster as dg
 from dagster import AssetKey, DagsterEventType, EventLogEntry
 
 from bot4_live.settings import Settings
+from bot4_platform.beta import beta
 from bot4_platform.instance import open_instance
 from bot4_platform.partitions import MARKET_DAYS, MarketDay
 
@@ -180,5 +181,6 @@ def _resolve(selection: Selection) -> dg.AssetSelection:
     if isinstance(selection, dg.AssetSelection):
         return selection
     if isinstance(selection, str):
-        return dg.AssetSelection.from_string(selection)
+        with beta():
+            return dg.AssetSelection.from_string(selection)
     return dg.AssetSelection.assets(*selection)

@@ -1,0 +1,9 @@
+-- depends_on: {{ source('lake', 'trades') }}
+select
+    trade_id,
+    exch_ns,
+    {{ bucket('exch_ns', 60000000000) }} as minute_ns,
+    price,
+    qty,
+    sell
+from {{ lake('trades') }} as trades
