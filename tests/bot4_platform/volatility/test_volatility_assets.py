@@ -107,16 +107,28 @@ def test_checks_notice_a_number_without_a_fit(settings: Settings) -> None:
     lake = Lake(settings.lake_dir)
     fill(lake, PART, 200)
     assert materialize(settings).success
-    damaged = lake.read("slow_features").with_columns(garch_status=pl.lit("insufficient"))
-    lake.write("slow_features", *PART, damaged)
-    early = lake.read("garch").with_columns(sigma=pl.lit(5.0))
-    lake.write("garch", *PART, early)
+    damaged = lake.read("garch").with_columns(status=pl.lit("insufficient"), reason=pl.lit("damaged"))
+    lake.write("garch", *PART, damaged)
+    result = materialize(settings, only=["slow_features"])
+    assert [check.passed for check in result.get_asset_check_evaluations()] == [False]
+    assert not result.success  # the check is blocking
+    lake.write("garch", *PART, damaged.with_columns(status=pl.lit("ok"), sigma=pl.lit(5.0)))
     found = volatility.definitions()
-    result = dg.materialize(
-        [*(found.assets or []), *(found.asset_checks or [])],
-        selection=dg.AssetSelection.checks_for_assets("slow_features", "garch"),
-        partition_key=PART.key,
+    job = dg.Definitions(
+        assets=found.assets,
+        asset_checks=found.asset_checks,
+        jobs=[
+            dg.define_asset_job(
+                "again",
+                selection=dg.AssetSelection.assets("mids_250ms") | dg.AssetSelection.checks_for_assets("garch"),
+            )
+        ],
         resources={"bot4": Bot4Resource.of(settings)},
-        raise_on_error=False,
-    )
-    assert [check.passed for check in result.get_asset_check_evaluations()] == [False, False]
+    ).resolve_job_def("again")
+    verdicts = {
+        check.check_name: check.passed
+        for check in job.execute_in_process(
+            partition_key=str(PART.key), raise_on_error=False
+        ).get_asset_check_evaluations()
+    }
+    assert verdicts["garch_is_honest"] is False
