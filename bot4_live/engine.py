@@ -23,7 +23,9 @@ _BATCH_OUT = max(1 << 20, 4 * OUT_BYTES)
 class LoadableModel(Protocol):
     """What `Engine.load_model` takes: models.bundle.Bundle."""
 
-    digest: str
+    @property
+    def digest(self) -> str:
+        """Return the sha256 of the bundle, hex."""
 
     def fill(self, slot: np.ndarray) -> None:
         """Write the model into a slot, an array of shape (1,) of MODEL."""
