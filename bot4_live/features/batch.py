@@ -16,17 +16,37 @@ from numba import njit
 
 from bot4_live.clock import TICK_NS
 from bot4_live.events import FIRST_COMMAND, Flag, Kind
-from bot4_live.features.kernels import FEATURE_STATE, update
-from bot4_live.features.registry import CAPACITY, N_FEATURES, NAMES, layout_hash
+from bot4_live.features.kernels import FEATURE_STATE, update, usable_instrument
+from bot4_live.features.registry import N_FEATURES, NAMES, layout_hash
 from bot4_live.kernels import address, header_at, slots_at
-from bot4_live.market.book import BOOK, book_apply
+from bot4_live.market.book import BOOK, book_apply, book_clear
 
-BATCH = np.dtype([("exch_ns", "<i8"), ("features", FEATURE_STATE), ("book", BOOK)], align=True)
+BATCH = np.dtype(
+    [
+        ("started", "<i8"),
+        ("last_seq", "<i8"),
+        ("exch_ns", "<i8"),  # latest venue time
+        ("known", "<i8"),  # 1 once an INSTRUMENT event came
+        ("instrument", "<i8"),
+        ("version", "<i8"),
+        ("tick_e8", "<i8"),
+        ("lot_e8", "<i8"),
+        ("features", FEATURE_STATE),
+        ("book", BOOK),
+    ],
+    align=True,
+)
 
 _TICK, _TRADE, _TICKER = int(Kind.TICK), int(Kind.TRADE), int(Kind.BOOK_TICKER)
 _SNAPSHOT, _DIFF, _INSTRUMENT = int(Kind.DEPTH_SNAPSHOT), int(Kind.DEPTH_DIFF), int(Kind.INSTRUMENT)
-_STALE, _SESSION = int(Kind.BOOK_STALE), int(Kind.SESSION)
 _INVALID = int(Flag.INVALID)
+
+# Slots a record must have; kinds that carry ticks and lots. As in bot4_live.step (a test compares the outcome).
+_NEEDS = np.zeros(256, np.int64)
+_NEEDS[[_SNAPSHOT, _DIFF, _TRADE]] = 1
+_NEEDS[_TICKER], _NEEDS[_INSTRUMENT] = 2, 4
+_PRICED = np.zeros(256, np.bool_)
+_PRICED[[_SNAPSHOT, _DIFF, _TRADE, _TICKER]] = True
 
 
 @dataclass(frozen=True)
@@ -91,20 +111,19 @@ def compute(
     state = state or BatchState()
     at = address(buffer) + np.ascontiguousarray(offsets, np.int64)
     grid_ns = 0 if every_event else grid_ms * 1_000_000
-    rows = _count(at, grid_ns)
-    ints = np.zeros((rows, 5), np.int64)
-    x = np.zeros((rows, CAPACITY))
-    _compute(state.array[0], at, grid_ns, ints, x)
-    tick = float(state.array["features"]["tick"][0])
-    mid2 = ints[:, 3].copy()
-    mid = np.where(mid2 > 0, 0.5 * mid2 * tick, np.nan)
+    most = _count(at, grid_ns)
+    ints = np.zeros((most, 5), np.int64)
+    x = np.zeros((most, N_FEATURES))
+    mid = np.zeros(most)
+    rows = _compute(state.array[0], at, grid_ns, ints, x, mid)
+    ints = ints[:rows]
     return FeatureTable(
         seq=ints[:, 0].copy(),
         recv_ns=ints[:, 1].copy(),
         exch_ns=ints[:, 2].copy(),
-        x=np.ascontiguousarray(x[:, :N_FEATURES]),
-        mid2=mid2,
-        mid=mid,
+        x=x[:rows],
+        mid2=ints[:, 3].copy(),
+        mid=mid[:rows],
         valid=ints[:, 4] == 1,
     )
 
@@ -119,40 +138,80 @@ def _sampled(kind: int, recv_ns: int, grid_ns: int) -> bool:
 
 @njit(cache=True)
 def _count(at: np.ndarray, grid_ns: int) -> int:
+    """Return how many rows there are at most."""
     rows = 0
     for i in range(len(at)):
         h = header_at(at[i])
-        if not h.flags & _INVALID and _sampled(h.kind, h.recv_ns, grid_ns):
+        if _sampled(h.kind, h.recv_ns, grid_ns):
             rows += 1
     return rows
 
 
 @njit(cache=True)
-def apply(s: Any, h: Any, slots: np.ndarray) -> None:
-    """Take one record into book and features; commands and invalid records change nothing."""
-    if h.kind >= FIRST_COMMAND or h.flags & _INVALID:
-        return
-    s.exch_ns = max(s.exch_ns, h.exch_ns)
-    book_apply(s.book, h, slots)
-    update(s.features, s.book, h, slots)
+def _taken_in(s: Any, h: Any, slots: np.ndarray) -> bool:
+    """Return whether the engine takes this record in: an event, new, valid, whole, of the instrument's version."""
+    kind = h.kind
+    seq = np.int64(h.seq)
+    if kind >= FIRST_COMMAND or (s.started != 0 and seq <= s.last_seq):
+        return False
+    s.started = 1
+    s.last_seq = seq
+    n = slots.shape[0]
+    if h.flags & _INVALID or n < _NEEDS[kind]:
+        return False
+    if kind in (_SNAPSHOT, _DIFF) and not 0 <= slots[0, 1] <= n - 1:
+        return False
+    if _PRICED[kind]:
+        return s.known == 1 and h.inst_version == s.version and h.instrument == s.instrument
+    return True
 
 
 @njit(cache=True)
-def _compute(s: Any, at: np.ndarray, grid_ns: int, ints: np.ndarray, x: np.ndarray) -> None:
+def _on_instrument(s: Any, h: Any, slots: np.ndarray) -> None:
+    """Follow the instrument; another one, or another tick or lot, voids the book."""
+    if not usable_instrument(slots):
+        return
+    if s.known == 1 and (slots[0, 0] != s.tick_e8 or slots[0, 1] != s.lot_e8 or h.instrument != s.instrument):
+        book_clear(s.book)
+    s.known = 1
+    s.instrument = h.instrument
+    s.version = h.inst_version
+    s.tick_e8 = slots[0, 0]
+    s.lot_e8 = slots[0, 1]
+
+
+@njit(cache=True)
+def apply(s: Any, h: Any, slots: np.ndarray) -> bool:
+    """Take one record into book and features, as `step` does; return False for one that the engine passes over."""
+    if not _taken_in(s, h, slots):
+        return False
+    s.exch_ns = max(s.exch_ns, h.exch_ns)
+    if h.kind == _INSTRUMENT:
+        _on_instrument(s, h, slots)
+    else:
+        book_apply(s.book, h, slots)
+    update(s.features, s.book, h, slots)
+    return True
+
+
+@njit(cache=True)
+def _compute(s: Any, at: np.ndarray, grid_ns: int, ints: np.ndarray, x: np.ndarray, mid: np.ndarray) -> int:
+    """Fill rows; return how many."""
     row = 0
     for i in range(len(at)):
         h = header_at(at[i])
-        apply(s, h, slots_at(at[i]))
-        if h.flags & _INVALID or not _sampled(h.kind, h.recv_ns, grid_ns):
+        if not apply(s, h, slots_at(at[i])) or not _sampled(h.kind, h.recv_ns, grid_ns):
             continue
         ints[row, 0] = h.seq
         ints[row, 1] = h.recv_ns
         ints[row, 2] = s.exch_ns
         ints[row, 3] = s.features.mid2
         ints[row, 4] = s.features.valid
+        mid[row] = 0.5 * s.features.mid2 * s.features.tick if s.features.mid2 > 0 else np.nan
         for k in range(N_FEATURES):
             x[row, k] = s.features.x[k]
         row += 1
+    return row
 
 
 def _state_hash() -> str:

@@ -11,7 +11,6 @@ a fresh one. `f.valid` is 1 when the book is usable and every look-back is fille
 
 from __future__ import annotations
 
-from decimal import Decimal, localcontext
 from typing import Any
 
 import numpy as np
@@ -19,74 +18,31 @@ from numba import njit
 
 from bot4_live.clock import TICK_NS
 from bot4_live.events import Flag, Kind, Side
-from bot4_live.features.registry import CAPACITY, index
+from bot4_live.features.registry import index
+from bot4_live.features.state import (
+    BUCKET_TICKS,
+    BUCKETS,
+    DECAY_1S,
+    DECAY_5S,
+    DECAY_10S,
+    DECAY_BUCKET,
+    FEATURE_STATE,
+    FLUSH,
+    LEVELS,
+    MAX_BUCKET_LOTS,
+    MIN_BUCKETS,
+    RATE_1S,
+    RATE_5S,
+    RING,
+    new_state,
+)  # fmt: skip
+from bot4_live.instrument import E8
 from bot4_live.market.book import book_best_ask, book_best_bid, book_depth, book_qty
 
-RING = 512  # TICKs of mids kept: 5 s and some, a power of two
-LEVELS = 5
-BUCKET_TICKS = 25  # 250 ms
-BUCKETS = 240  # 60 s of Kyle's regression
-MIN_BUCKETS = 20
-
-
-def decay(half_life_s: str) -> float:
-    """Return 2**(-10 ms / half-life), rounded once from decimals: the same bits on every machine."""
-    with localcontext() as context:
-        context.prec = 40
-        exponent = Decimal(TICK_NS) / Decimal(10**9) / Decimal(half_life_s)
-        return float((-exponent * Decimal(2).ln()).exp())
-
-
-def rate(half_life_s: str) -> float:
-    """Return what turns a decayed count into events a second: (1 - decay) / 10 ms."""
-    return (1.0 - decay(half_life_s)) * 1e9 / TICK_NS
-
-
-_D1, _D5, _D10 = decay("1"), decay("5"), decay("10")
-_DBUCKET = decay("0.4")  # volatility: half-life 10 s, stepped once a bucket of 25 TICKs
-_RATE1, _RATE5 = rate("1"), rate("5")
-_FLUSH = 1e-30
-_MAX_BUCKET_LOTS = 1 << 27  # keeps the integer sums of Kyle's regression inside int64
-
-FEATURE_STATE = np.dtype(
-    [
-        ("x", "<f8", (CAPACITY,)),
-        ("valid", "<i8"),
-        ("now_ns", "<i8"),  # receive time of the last event taken in
-        ("grid", "<i8"),  # last TICK, counted in 10 ms
-        ("tick", "<f8"),  # quote currency of one tick, 0 before INSTRUMENT
-        ("lot", "<f8"),  # base currency of one lot
-        ("mid2", "<i8"),  # best bid + best ask in ticks, 0 while the book is not usable
-        ("bid_px", "<i8"),
-        ("bid_qty", "<i8"),
-        ("ask_px", "<i8"),
-        ("ask_qty", "<i8"),
-        ("ring", "<i8", (RING,)),  # mid2 at each TICK, 0 where there was none
-        ("flow_1s", "<f8"),
-        ("flow_10s", "<f8"),
-        ("trades_5s", "<f8"),
-        ("trades_10s", "<f8"),
-        ("notional_10s", "<f8"),
-        ("ofi_1s", "<f8"),
-        ("quotes_1s", "<f8"),
-        ("bucket_mid2", "<i8"),  # mid2 when the running bucket began, 0 = the bucket does not count
-        ("bucket_lots", "<i8"),  # net aggressor lots in it
-        ("var_sum", "<f8"),
-        ("var_weight", "<f8"),
-        ("bucket_at", "<i8"),  # next place in the ring of buckets
-        ("bucket_n", "<i8"),  # partial sums of the buckets in the window
-        ("sx", "<i8"),
-        ("sy", "<i8"),
-        ("sxx", "<i8"),
-        ("sxy", "<i8"),
-        ("bucket_x", "<i8", (BUCKETS,)),
-        ("bucket_y", "<i8", (BUCKETS,)),
-        ("bucket_used", "<i8", (BUCKETS,)),
-        ("bids", "<i8", (LEVELS, 2)),
-        ("asks", "<i8", (LEVELS, 2)),
-    ],
-    align=True,
-)
+__all__ = [
+    "FEATURE_STATE", "new_state", "on_book", "on_instrument", "on_stale", "on_tick", "on_trade", "update",
+    "usable_instrument",
+]  # fmt: skip
 
 SPREAD_TICKS, SPREAD_BP = index("spread_ticks"), index("spread_bp")
 IMBALANCE_1, IMBALANCE_5 = index("imbalance_1"), index("imbalance_5")
@@ -101,11 +57,6 @@ _TRADE, _TICK, _STALE = int(Kind.TRADE), int(Kind.TICK), int(Kind.BOOK_STALE)
 _SESSION, _INSTRUMENT = int(Kind.SESSION), int(Kind.INSTRUMENT)
 _SELL, _INVALID = int(Flag.SELL), int(Flag.INVALID)
 _BUY_SIDE, _SELL_SIDE = int(Side.BUY), int(Side.SELL)
-
-
-def new_state() -> np.ndarray:
-    """Return a fresh state: an array of shape (1,) of FEATURE_STATE; kernels take its element `[0]`."""
-    return np.zeros(1, FEATURE_STATE)
 
 
 @njit(cache=True)
@@ -126,7 +77,7 @@ def _power(factor: float, n: int) -> float:
 def _decayed(value: float, factor: float) -> float:
     """Return value * factor, flushed to 0 long before it could become denormal."""
     value *= factor
-    if -_FLUSH < value < _FLUSH:
+    if -FLUSH < value < FLUSH:
         return 0.0
     return value
 
@@ -155,10 +106,10 @@ def _refresh_flows(f: Any) -> None:
     """Set every decayed feature from its sums."""
     f.x[FLOW_1S] = f.flow_1s
     f.x[FLOW_10S] = f.flow_10s
-    f.x[INTENSITY] = f.trades_5s * _RATE5
+    f.x[INTENSITY] = f.trades_5s * RATE_5S
     f.x[TRADE_SIZE] = f.notional_10s / f.trades_10s if f.trades_10s > 1e-6 else 0.0
     f.x[OFI_1S] = f.ofi_1s
-    f.x[QUOTE_RATE] = f.quotes_1s * _RATE1
+    f.x[QUOTE_RATE] = f.quotes_1s * RATE_1S
 
 
 @njit(cache=True)
@@ -225,7 +176,7 @@ def on_book(f: Any, b: Any, now_ns: int) -> None:
             f.ofi_1s += e * f.lot * (0.5 * (bid + ask)) * f.tick
             f.quotes_1s += 1.0
             f.x[OFI_1S] = f.ofi_1s
-            f.x[QUOTE_RATE] = f.quotes_1s * _RATE1
+            f.x[QUOTE_RATE] = f.quotes_1s * RATE_1S
         f.bid_px = bid
         f.bid_qty = bid_qty
         f.ask_px = ask
@@ -260,7 +211,7 @@ def on_trade(f: Any, b: Any, now_ns: int, price: int, qty: int, sell: int) -> No
 def _close_bucket(f: Any) -> None:
     """End a 250 ms bucket: volatility takes its return, Kyle's regression its mid change and net volume."""
     change = f.mid2 - f.bucket_mid2
-    counts = f.mid2 > 0 and f.bucket_mid2 > 0 and -_MAX_BUCKET_LOTS < f.bucket_lots < _MAX_BUCKET_LOTS
+    counts = f.mid2 > 0 and f.bucket_mid2 > 0 and -MAX_BUCKET_LOTS < f.bucket_lots < MAX_BUCKET_LOTS
     at = f.bucket_at
     if f.bucket_used[at]:
         x = f.bucket_x[at]
@@ -282,8 +233,8 @@ def _close_bucket(f: Any) -> None:
         f.sxx += x * x
         f.sxy += x * change
         r = _mid_return(f.mid2, f.bucket_mid2)
-        f.var_sum = _decayed(f.var_sum, _DBUCKET) + r * r
-        f.var_weight = _decayed(f.var_weight, _DBUCKET) + 1.0
+        f.var_sum = _decayed(f.var_sum, DECAY_BUCKET) + r * r
+        f.var_weight = _decayed(f.var_weight, DECAY_BUCKET) + 1.0
         f.x[VOLATILITY] = np.sqrt(f.var_sum / f.var_weight * 4.0)
     f.bucket_at = at + 1 if at + 1 < BUCKETS else 0
     f.bucket_mid2 = f.mid2
@@ -321,12 +272,12 @@ def on_tick(f: Any, b: Any, now_ns: int) -> None:
     before = f.grid
     f.grid = grid
     f.ring[grid & (RING - 1)] = f.mid2
-    factor = _power(_D1, n)
+    factor = _power(DECAY_1S, n)
     f.flow_1s = _decayed(f.flow_1s, factor)
     f.ofi_1s = _decayed(f.ofi_1s, factor)
     f.quotes_1s = _decayed(f.quotes_1s, factor)
-    f.trades_5s = _decayed(f.trades_5s, _power(_D5, n))
-    factor = _power(_D10, n)
+    f.trades_5s = _decayed(f.trades_5s, _power(DECAY_5S, n))
+    factor = _power(DECAY_10S, n)
     f.flow_10s = _decayed(f.flow_10s, factor)
     f.trades_10s = _decayed(f.trades_10s, factor)
     f.notional_10s = _decayed(f.notional_10s, factor)
@@ -352,20 +303,45 @@ def on_stale(f: Any, now_ns: int) -> None:
 
 
 @njit(cache=True)
-def on_instrument(f: Any, tick_e8: int, lot_e8: int) -> None:
-    """Take in the tick and the lot. A changed tick voids what is counted in ticks, a changed lot what is in lots."""
+def _forget(f: Any) -> None:
+    """Void everything but the clock: what was counted belongs to another instrument."""
+    f.x[:] = 0.0
+    f.ring[:] = 0
+    f.flow_1s = 0.0
+    f.flow_10s = 0.0
+    f.trades_5s = 0.0
+    f.trades_10s = 0.0
+    f.notional_10s = 0.0
+    f.ofi_1s = 0.0
+    f.quotes_1s = 0.0
+    f.var_sum = 0.0
+    f.var_weight = 0.0
+    f.bucket_lots = 0
+    f.bucket_used[:] = 0
+    f.bucket_n = 0
+    f.sx = 0
+    f.sy = 0
+    f.sxx = 0
+    f.sxy = 0
+    on_stale(f, f.now_ns)
+
+
+@njit(cache=True)
+def usable_instrument(slots: np.ndarray) -> bool:
+    """Return whether the body of an INSTRUMENT event makes sense: positive tick and lot, whole value of a lot."""
+    tick = slots[0, 0]
+    lot = slots[0, 1]
+    return tick > 0 and lot > 0 and tick * lot % E8 == 0 and slots[1, 0] <= slots[1, 1]
+
+
+@njit(cache=True)
+def on_instrument(f: Any, instrument: int, tick_e8: int, lot_e8: int) -> None:
+    """Take in an instrument version. Another instrument, tick or lot voids all features."""
     tick = tick_e8 / 1e8
     lot = lot_e8 / 1e8
-    if f.tick != 0.0 and (tick != f.tick or lot != f.lot):
-        f.ring[:] = 0
-        f.bucket_used[:] = 0
-        f.bucket_n = 0
-        f.sx = 0
-        f.sy = 0
-        f.sxx = 0
-        f.sxy = 0
-        f.bucket_lots = 0
-        on_stale(f, f.now_ns)
+    if f.tick != 0.0 and (tick != f.tick or lot != f.lot or instrument != f.instrument):
+        _forget(f)
+    f.instrument = instrument
     f.tick = tick
     f.lot = lot
 
@@ -384,5 +360,5 @@ def update(f: Any, b: Any, h: Any, slots: np.ndarray) -> None:
         on_tick(f, b, h.recv_ns)
     elif kind in (_STALE, _SESSION):
         on_stale(f, h.recv_ns)
-    elif kind == _INSTRUMENT:
-        on_instrument(f, slots[0, 0], slots[0, 1])
+    elif kind == _INSTRUMENT and usable_instrument(slots):
+        on_instrument(f, h.instrument, slots[0, 0], slots[0, 1])
