@@ -1,8 +1,9 @@
 """The order table: what the engine knows of each order, from events only.
 
 Events come from three sides (REST reply, user stream, query) in any order and more than once. So nothing counts
-deltas: an order's `filled` only rises, a terminal state is left only for an adoption, and a fill is taken once, by
-(trade id, order id). A fill may come before its acknowledgement. An order whose fate is not known is UNKNOWN: it keeps
+deltas: an order's `filled` only rises, an end that the venue reported is final (an older answer that says otherwise is
+counted as a contradiction), and a fill is taken once, by (trade id, order id). A fill may come before its
+acknowledgement. An order whose fate is not known is UNKNOWN: it keeps
 its slot and counts against every limit until a query has an answer.
 
 Kernels take `t`, a numba Record of `ORDERS`; all zeros is an empty table.
@@ -45,11 +46,12 @@ ORDER = np.dtype(
         ("price", "<i8"),  # ticks
         ("qty", "<i8"),  # lots
         ("filled", "<i8"),  # cumulative lots, never falls
-        ("traded", "<i8"),  # lots of the fills taken (plus what was filled before an adoption)
+        ("traded", "<i8"),  # lots of the fills taken; a floor for `filled` where a report has no cumulative
         ("flags", "<i8"),
         ("venue_id", "<i8"),
         ("made_ns", "<i8"),  # engine clock
         ("cancel_ns", "<i8"),  # when the last cancel was asked for
+        ("ended", "<i8"),  # 1 once the venue said that the order is over
         ("order", "<i8"),  # count of slot uses, to reuse the oldest finished one
     ]
 )
@@ -142,6 +144,7 @@ def _place(t: Any, i: int, order_id: int, side: int, price: int, qty: int, now_n
     row.venue_id = 0
     row.made_ns = now_ns
     row.cancel_ns = 0
+    row.ended = 0
     row.order = t.uses
     row.state = PENDING_SEND
     row.prior = PENDING_SEND
@@ -203,10 +206,13 @@ def _seen(t: Any, trade: int, order: int) -> bool:
 
 @njit(cache=True)
 def _alive(row: Any) -> None:
-    """Take in that the order rests at the venue (or did, and is partly filled)."""
+    """Take in that the order reached the venue; one that we thought was never sent is open again."""
     state = PARTIAL if row.filled > 0 else ACCEPTED
+    if row.ended == 1:
+        return
     if row.filled >= row.qty:
         row.state = DONE
+        row.ended = 1
     elif row.state == PENDING_CANCEL:
         row.prior = state
     else:
@@ -230,14 +236,13 @@ def _on_fill(t: Any, i: int, h: Any, slots: np.ndarray) -> bool:
         row.venue_id = h.c
     if row.state == DONE:
         t.late_fills += 1
-    else:
-        _alive(row)
+    _alive(row)
     return True
 
 
 @njit(cache=True)
 def _on_adopted(t: Any, i: int, h: Any, slots: np.ndarray) -> None:
-    """Take in an order found open at the venue: whatever was thought of it, it is there."""
+    """Take in an order found open at the venue, known to us or not."""
     if h.a == 0:
         t.foreign_orders += 1
         return
@@ -247,17 +252,17 @@ def _on_adopted(t: Any, i: int, h: Any, slots: np.ndarray) -> None:
             t.table_full += 1
             return
         _place(t, i, h.a, -1 if h.flags & _SELL else 1, slots[0, 0], slots[0, 1], h.recv_ns)
-        t.rows[i].traded = h.c
         t.rows[i].flags = h.flags
         # An id of this epoch that we do not remember must not come twice.
         if h.a >> SEQUENCE_BITS == t.epoch:
             t.sequence = max(t.sequence, h.a & ((1 << SEQUENCE_BITS) - 1))
     row = t.rows[i]
-    if row.state == DONE:
-        t.contradictions += 1
     row.venue_id = h.b
     row.filled = max(row.filled, h.c)
-    row.state = SENT
+    if row.ended == 1:
+        t.contradictions += 1  # the query was answered before the end, and its answer came after
+    elif row.state != PENDING_CANCEL:
+        row.state = SENT
     _alive(row)
 
 
@@ -265,6 +270,7 @@ def _on_adopted(t: Any, i: int, h: Any, slots: np.ndarray) -> None:
 def _on_end(row: Any, filled: int) -> None:
     row.filled = max(row.filled, filled)
     row.state = DONE
+    row.ended = 1
 
 
 @njit(cache=True)
@@ -304,7 +310,7 @@ def on_order_event(t: Any, h: Any, slots: np.ndarray) -> bool:
         return False
     row = t.rows[i]
     if kind == _ATTEMPT:
-        if h.c == _NEW:
+        if h.b == _NEW:
             if row.state == PENDING_SEND:
                 row.state = SENT
             elif row.state == PENDING_CANCEL and row.prior == PENDING_SEND:
@@ -312,12 +318,11 @@ def on_order_event(t: Any, h: Any, slots: np.ndarray) -> bool:
     elif kind == _ACCEPTED:
         row.venue_id = h.b
         row.filled = max(row.filled, h.c)
-        if row.state != DONE:
-            _alive(row)
+        _alive(row)
     elif kind in (_CANCELED, _EXPIRED):
         _on_end(row, h.c)
     elif kind == _REJECTED:
-        if row.filled > 0 or row.state == ACCEPTED or row.state == PARTIAL:
+        if row.filled > 0 or row.state in (ACCEPTED, PARTIAL):
             t.contradictions += 1
         else:
             _on_end(row, 0)
