@@ -8,7 +8,6 @@ overtakes its order cancels nothing.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -34,6 +33,9 @@ FIRST_RETRY_S, LAST_RETRY_S = 0.02, 1.0
 CONFIRM_S = 0.5  # a cancelled order that the stream has not confirmed by then is asked about
 
 
+Written = Callable[[], None]
+
+
 class Admission(Protocol):
     """The gate: `bot4_live.safety.gate.Gate`."""
 
@@ -42,7 +44,7 @@ class Admission(Protocol):
 
 
 class Dispatcher:
-    """Sends commands and resolves doubts. `emit` takes records into the log; `on_wire(t0)` is told of each send."""
+    """Sends commands and resolves doubts; `emit` takes records into the log."""
 
     def __init__(
         self,
@@ -51,26 +53,24 @@ class Dispatcher:
         gate: Admission,
         ledger: Ledger,
         emit: Callable[[np.ndarray], None],
-        on_wire: Callable[[int, int], None] | None = None,
     ) -> None:
-        self._rest, self._gateway, self._gate, self._ledger = rest, gateway, gate, ledger
-        self._emit, self._on_wire = emit, on_wire
+        self._rest, self._gateway, self._gate, self._ledger, self._emit = rest, gateway, gate, ledger, emit
         self._tasks: set[asyncio.Task[None]] = set()
         self._acks: dict[int, asyncio.Event] = {}
         self._resolving: dict[int, asyncio.Task[None]] = {}
         self.fetch_fills: Callable[[], Coroutine[Any, Any, int]] | None = None
         self.counts = {"sent": 0, "suppressed": 0, "unknown": 0, "rejected": 0, "cancels": 0}
 
-    def submit(self, command: np.ndarray, t0_mono_ns: int) -> None:
-        """Take one command; `t0_mono_ns` is when the frame that caused it was received (CLOCK_MONOTONIC)."""
+    def submit(self, command: np.ndarray, written: Written | None = None) -> None:
+        """Take one command; `written()` is called when its request is handed to the connection."""
         kind, order_id = int(header_of(command)["kind"]), int(header_of(command)["a"])
         if kind == Kind.CMD_NEW:
             self._acks[order_id] = asyncio.Event()
-            self._start(self._new(command, order_id, t0_mono_ns))
+            self._start(self._new(command, order_id, written))
         elif kind == Kind.CMD_CANCEL:
-            self._start(self._cancel(command, order_id, t0_mono_ns))
+            self._start(self._cancel(command, order_id, written))
         else:
-            self._start(self._cancel_all(command, t0_mono_ns))
+            self._start(self._cancel_all(command, written))
 
     @property
     def busy(self) -> int:
@@ -103,7 +103,7 @@ class Dispatcher:
                 {"message": "a command could not be carried out", "exception": task.exception(), "task": task}
             )
 
-    def _guard(self, command: np.ndarray, t0: int) -> Callable[[], None]:
+    def _guard(self, command: np.ndarray, written: Written | None) -> Callable[[], None]:
         head = header_of(command)
         kind, order_id, flags = int(head["kind"]), int(head["a"]), int(head["flags"])
 
@@ -116,8 +116,8 @@ class Dispatcher:
             self._emit(self._mark(Kind.SEND_ATTEMPT, order_id, kind, 0))
             reach("before_send" if kind == Kind.CMD_NEW else "before_cancel")
             self.counts["sent" if kind == Kind.CMD_NEW else "cancels"] += 1
-            if self._on_wire is not None:
-                self._on_wire(t0, time.monotonic_ns())
+            if written is not None:
+                written()
             if kind == Kind.CMD_NEW:
                 asyncio.get_running_loop().call_later(0.001, reach, "after_send")
 
@@ -134,9 +134,9 @@ class Dispatcher:
         head = header_of(command)
         self._emit(self._mark(Kind.SUPPRESSED, int(head["a"]), cause, int(head["kind"])))
 
-    async def _new(self, command: np.ndarray, order_id: int, t0: int) -> None:
+    async def _new(self, command: np.ndarray, order_id: int, written: Written | None) -> None:
         try:
-            answer = await self._rest.call(self._gateway.request(command), self._guard(command, t0))
+            answer = await self._rest.call(self._gateway.request(command), self._guard(command, written))
         except Withheld as stop:
             self._suppress(command, stop.cause)
         except NotSent:
@@ -158,7 +158,7 @@ class Dispatcher:
         finally:
             self._acks.pop(order_id).set()
 
-    async def _cancel(self, command: np.ndarray, order_id: int, t0: int) -> None:
+    async def _cancel(self, command: np.ndarray, order_id: int, written: Written | None) -> None:
         ack = self._acks.get(order_id)
         if ack is not None:
             await ack.wait()
@@ -166,7 +166,7 @@ class Dispatcher:
         if order is not None and order.state == OrderState.CLOSED:
             return  # it ended while the cancel waited; the log says how
         try:
-            answer = await self._rest.call(self._gateway.request(command), self._guard(command, t0))
+            answer = await self._rest.call(self._gateway.request(command), self._guard(command, written))
         except Withheld as stop:
             self._suppress(command, stop.cause)
         except NotSent:
@@ -184,12 +184,12 @@ class Dispatcher:
                 self._emit(record)
             reach("after_cancel")
 
-    async def _cancel_all(self, command: np.ndarray, t0: int) -> None:
+    async def _cancel_all(self, command: np.ndarray, written: Written | None) -> None:
         for ack in list(self._acks.values()):
             await ack.wait()
         orders = [order.id for order in self._ledger.live_orders()]
         try:
-            await self._rest.call(self._gateway.request(command), self._guard(command, t0))
+            await self._rest.call(self._gateway.request(command), self._guard(command, written))
         except Withheld as stop:
             self._suppress(command, stop.cause)
             return

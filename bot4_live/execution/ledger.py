@@ -54,7 +54,9 @@ class Ledger:
     def __init__(self) -> None:
         self.orders: dict[int, Order] = {}
         self.by_venue: dict[int, int] = {}
-        self.position = 0  # lots, signed
+        self.position = 0  # lots, signed: the venue's word while on hold, and the fills since
+        self.venue_position = 0  # as last reported, whether taken or not
+        self.truth_ns = 0  # venue time of the position last taken: fills up to then are in it
         self.last_trade_id = 0
         self.fills = 0  # fills applied, ever
         self.sent = 0  # new orders attempted, ever
@@ -109,7 +111,9 @@ class Ledger:
             if int(head["c"]) == Kind.CMD_NEW:
                 self._close(a)
         elif kind == Kind.POSITION:
-            self.position = a
+            self.venue_position = a
+            if self.holding:  # else fills are the truth: one trade comes as fill and as account update
+                self.position, self.truth_ns = a, max(self.truth_ns, int(head["c"]))
         elif kind == Kind.CANCEL_REJECTED:
             order = self.orders.get(a)
             if order is not None and order.state == OrderState.OPEN:
@@ -147,7 +151,8 @@ class Ledger:
         self.fills += 1
         slots = slots_of(record)
         qty = int(slots[0, 1])
-        self.position += -qty if int(head["flags"]) & Flag.SELL else qty
+        if not 0 < int(head["exch_ns"]) <= self.truth_ns:
+            self.position += -qty if int(head["flags"]) & Flag.SELL else qty
         order = self.orders.get(order_id)
         if order is None:
             return
@@ -201,6 +206,8 @@ class Ledger:
         """Return what a snapshot keeps, as JSON: closed orders' ids too, for late fills."""
         return {
             "position": self.position,
+            "venue_position": self.venue_position,
+            "truth_ns": self.truth_ns,
             "last_trade_id": self.last_trade_id,
             "fills": self.fills,
             "sent": self.sent,
@@ -219,6 +226,7 @@ class Ledger:
         """Return the ledger of a dump."""
         ledger = cls()
         ledger.position, ledger.last_trade_id = data["position"], data["last_trade_id"]
+        ledger.venue_position, ledger.truth_ns = data["venue_position"], data["truth_ns"]
         ledger.fills, ledger.sent = data["fills"], data["sent"]
         ledger.began_ns, ledger.complete_to, ledger.holding = data["began_ns"], data["complete_to"], data["holding"]
         ledger._trades = dict.fromkeys((trade, venue) for trade, venue in data["trades"])

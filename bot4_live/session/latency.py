@@ -55,22 +55,23 @@ class Histogram:
 
 
 class Latency:
-    """What is measured: `decision` (frame received -> commands ready), `wire` (frame received -> request written).
+    """What is measured: `decision` (frame received -> commands ready) and `wire` (wake-up -> request written).
 
-    `wire_timer` is the same for commands that a TICK caused without a frame.
+    The wake-up is the frame in whose wake the command came or, for requotes on the grid of TICKs, the timer;
+    `wire_frame` holds the former alone. "Written" is when the request is handed to the connection's transport.
     """
 
     def __init__(self) -> None:
         self.decision = Histogram()
         self.wire = Histogram()
-        self.wire_timer = Histogram()
+        self.wire_frame = Histogram()
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it for JSON."""
         return {
             "decision_us": self.decision.as_dict(),
             "wire_us": self.wire.as_dict(),
-            "wire_timer_us": self.wire_timer.as_dict(),
+            "wire_frame_us": self.wire_frame.as_dict(),
         }
 
 

@@ -1,0 +1,104 @@
+"""The core of a session: every record goes through here, into the log, the engine, the ledger, and out as commands."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from functools import partial
+
+import numpy as np
+
+from bot4_live.clock import TICK_NS, MarketClock
+from bot4_live.crash_points import reach
+from bot4_live.engine import Engine
+from bot4_live.events import Kind, header_of
+from bot4_live.execution.dispatch import Dispatcher
+from bot4_live.execution.ledger import Ledger
+from bot4_live.journal.client import JournalClient
+from bot4_live.sequencer import Sequencer
+from bot4_live.session.latency import Latency
+
+_ACCOUNT = range(Kind.POSITION, Kind.CANCEL_REJECTED + 1)
+
+
+class Core:
+    """One session's way of a record. Nothing here waits."""
+
+    def __init__(
+        self, clock: MarketClock, journal: JournalClient, engine: Engine, ledger: Ledger, first_seq: int
+    ) -> None:
+        self.clock, self.journal, self.engine, self.ledger = clock, journal, engine, ledger
+        self.sequencer = Sequencer(journal, engine, clock.now_ns(), first_seq)
+        self.first_seq = first_seq
+        self.latency = Latency()
+        self.dispatcher: Dispatcher | None = None
+        self.duplicates = 0
+        self.kinds: Counter[int] = Counter()
+
+    @property
+    def events(self) -> int:
+        """Return how many events this session has sequenced."""
+        return self.sequencer.next_seq - self.first_seq
+
+    @property
+    def last_seq(self) -> int:
+        """Return the seq of the last event."""
+        return self.sequencer.next_seq - 1
+
+    def _received_mono(self, recv_ns: int) -> int:
+        """Return the real time (CLOCK_MONOTONIC) of an engine time."""
+        return self.clock.start_mono_ns + (recv_ns - self.clock.start_market_ns) * 1000 // self.clock.speed_milli
+
+    def on_market(self, record: np.ndarray) -> None:
+        """Take in a market record; its recv_ns is when its frame was received."""
+        received = self._received_mono(int(header_of(record)["recv_ns"]))
+        commands = self.sequencer.push(record)
+        self.latency.decision.add(time.monotonic_ns() - received)
+        self.kinds[int(header_of(record)["kind"])] += 1
+        if commands:
+            self._route(commands, received, frame=True)
+
+    def publish(self, record: np.ndarray) -> None:
+        """Take in any other record, received now. What the log knows already is dropped and counted."""
+        head = header_of(record)
+        kind = int(head["kind"])
+        if kind in _ACCOUNT and not self.ledger.admits(record):
+            self.duplicates += 1
+            return
+        if kind == Kind.ORDER_FILL:
+            reach("before_fill")
+        received = time.monotonic_ns()
+        head["recv_ns"] = self.clock.now_ns()
+        commands = self.sequencer.push(record)
+        self.ledger.apply(record)
+        self.kinds[kind] += 1
+        if kind == Kind.ORDER_FILL:
+            reach("after_fill")
+        if commands:
+            self._route(commands, received)
+
+    def advance(self) -> None:
+        """Emit the TICKs that are due."""
+        received = time.monotonic_ns()
+        commands = self.sequencer.advance(self.clock.now_ns())
+        if commands:
+            self._route(commands, received)
+
+    def until_tick_s(self) -> float:
+        """Return the real seconds until the next TICK is due."""
+        return self.clock.wall_s(TICK_NS - self.clock.now_ns() % TICK_NS)
+
+    def _route(self, commands: list[np.ndarray], received: int, *, frame: bool = False) -> None:
+        for command in commands:
+            self.ledger.apply(command)
+            self.kinds[int(header_of(command)["kind"])] += 1
+        reach("decided")
+        if self.dispatcher is not None:
+            for command in commands:
+                self.dispatcher.submit(command, partial(self._written, received, frame))
+
+    def _written(self, received: int, frame: bool) -> None:
+        elapsed = time.monotonic_ns() - received
+        self.latency.wire.add(elapsed)
+        if frame:
+            self.latency.wire_frame.add(elapsed)
