@@ -70,6 +70,10 @@ class Ledger:
         """Return the orders that may rest at the venue."""
         return [order for order in self.orders.values() if order.live]
 
+    def missing_fills(self) -> bool:
+        """Return whether the venue has told of executed lots whose fills are not in the log."""
+        return any(order.done > order.filled for order in self.orders.values())
+
     def unsent(self) -> list[Order]:
         """Return the orders that were decided and never attempted (a crash lay between)."""
         return [order for order in self.orders.values() if order.state == OrderState.DECIDED]
