@@ -112,7 +112,7 @@ def _record(job: _Job, seconds: float | None) -> dict[str, Any]:
 def _signals(act: Any, loop: asyncio.AbstractEventLoop | None = None) -> Iterator[None]:
     """Let SIGINT and SIGTERM ask for a clean stop; a second one of them interrupts as usual."""
     before: dict[int, Any] = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
         before[number] = signal.getsignal(number)
 
         def handler(got: int, _frame: object) -> None:

@@ -84,7 +84,6 @@ class _Outer(msgspec.Struct):
 
 class _Inner(msgspec.Struct):
     e: str = ""
-    u: msgspec.Raw = _NOTHING
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def parse(raw: bytes, instrument: Instrument) -> np.ndarray | Rejected:
             return Rejected(Reason.NOT_UTF8, str(error))
     kind: Kind | None = None
     try:
-        kind, body = _kind_of(raw)
+        kind, body = _kind_of(raw, instrument.venue == "binance_spot")
         if kind is None:
             return Rejected(Reason.UNKNOWN_STREAM, "neither depth, bookTicker, trade nor a snapshot")
         return _BUILDERS[kind](_DECODERS[kind].decode(body), instrument)
@@ -143,7 +142,7 @@ def parse(raw: bytes, instrument: Instrument) -> np.ndarray | Rejected:
         return Rejected(Reason.NOT_JSON, str(error), kind or 0)
 
 
-def _kind_of(raw: bytes) -> tuple[Kind | None, Any]:
+def _kind_of(raw: bytes, spot: bool) -> tuple[Kind | None, Any]:
     """Return what the frame is and the JSON of its body."""
     outer = _outer.decode(raw)
     if not bytes(outer.data):
@@ -152,8 +151,10 @@ def _kind_of(raw: bytes) -> tuple[Kind | None, Any]:
         return _KIND_OF_EVENT.get(outer.e), raw
     inner = _inner.decode(outer.data)
     named = _KIND_OF_STREAM.get(outer.stream.partition("@")[2].partition("@")[0])
-    if inner.e and _KIND_OF_EVENT.get(inner.e) is not named:
+    if named is None or (inner.e and _KIND_OF_EVENT.get(inner.e) is not named):
         return None, raw
+    if not inner.e and not (spot and named is Kind.BOOK_TICKER):
+        raise _Refused(Reason.MISSING_FIELD, "Object missing required field `e`")
     return named, outer.data
 
 

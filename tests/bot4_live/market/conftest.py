@@ -1,0 +1,151 @@
+"""Frames in Binance's format, and the kernels of the book as Python may call them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import njit
+
+from bot4_live.events import HEADER, HEADER_SIZE, header_of, slots_of
+from bot4_live.market import book as kernels
+from bot4_live.market.levels import recentre, set_level
+
+BASE_MS = 1_723_161_256_000
+BASE_NS = BASE_MS * 1_000_000
+
+
+@njit
+def _apply(books, headers, slots):
+    return kernels.book_apply(books[0], headers[0], slots)
+
+
+@njit
+def _set(books, row, price, qty, move):
+    set_level(books[0], row, price, qty)
+    if move:
+        recentre(books[0])
+
+
+@njit
+def _best(books):
+    b = books[0]
+    return (
+        kernels.book_best_bid(b),
+        kernels.book_best_qty(b, 1),
+        kernels.book_best_ask(b),
+        kernels.book_best_qty(b, -1),
+        kernels.book_crossed(b),
+    )
+
+
+@njit
+def _qty(books, side, price):
+    return kernels.book_qty(books[0], side, price)
+
+
+@njit
+def _depth(books, side, out, n):
+    return kernels.book_depth(books[0], side, out, n)
+
+
+class Book:
+    """One book, its kernels as methods."""
+
+    def __init__(self) -> None:
+        self.data = kernels.new_book()
+
+    def __getitem__(self, field: str) -> Any:
+        return self.data[0][field]
+
+    def apply(self, record: np.ndarray) -> bool:
+        return bool(_apply(self.data, record[:HEADER_SIZE].view(HEADER), slots_of(record)))
+
+    def set(self, row: int, price: int, qty: int, *, move: bool = True) -> None:
+        _set(self.data, row, price, qty, move)
+
+    def best(self) -> tuple[int, int, int, int]:
+        return _best(self.data)[:4]
+
+    def crossed(self) -> bool:
+        return bool(_best(self.data)[4])
+
+    def qty(self, side: int, price: int) -> int:
+        return int(_qty(self.data, side, price))
+
+    def depth(self, side: int, n: int) -> list[tuple[int, int]]:
+        out = np.zeros((max(n, 1), 2), np.int64)
+        found = _depth(self.data, side, out, n)
+        return [(int(p), int(q)) for p, q in out[:found]]
+
+
+@pytest.fixture(scope="session")
+def make_book() -> Callable[[], Book]:
+    """Make an empty book."""
+    return Book
+
+
+class Frames:
+    """Writes frames as the venue does; `n` counts ms, so that times stay plausible."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def ms(self) -> int:
+        self.n += 1
+        return BASE_MS + self.n
+
+    def wrap(self, stream: str, data: dict[str, Any]) -> bytes:
+        return json.dumps({"stream": f"btcusdt@{stream}", "data": data}, separators=(",", ":")).encode()
+
+    def diff(self, first: int, last: int, previous: int, bids: list = (), asks: list = (), **other: Any) -> bytes:
+        at = self.ms()
+        data = {"e": "depthUpdate", "E": at, "T": at, "s": "BTCUSDT", "U": first, "u": last, "pu": previous}
+        return self.wrap("depth@0ms", data | {"b": list(bids), "a": list(asks)} | other)
+
+    def ticker(self, u: int, bid: str, bid_qty: str, ask: str, ask_qty: str, **other: Any) -> bytes:
+        at = self.ms()
+        data = {"e": "bookTicker", "u": u, "s": "BTCUSDT", "b": bid, "B": bid_qty, "a": ask, "A": ask_qty}
+        return self.wrap("bookTicker", data | {"T": at, "E": at} | other)
+
+    def trade(self, t: int, price: str, qty: str, *, maker_buys: bool = False, **other: Any) -> bytes:
+        at = self.ms()
+        data = {"e": "trade", "E": at, "T": at, "s": "BTCUSDT", "t": t, "p": price, "q": qty, "X": "MARKET"}
+        return self.wrap("trade", data | {"m": maker_buys} | other)
+
+    def snapshot(self, last: int, bids: list, asks: list) -> bytes:
+        at = self.ms()
+        return json.dumps({"lastUpdateId": last, "E": at, "T": at, "bids": bids, "asks": asks}).encode()
+
+
+@pytest.fixture
+def frames() -> Frames:
+    """A writer of frames."""
+    return Frames()
+
+
+@pytest.fixture
+def base_ns() -> int:
+    """Receive time that fits the frames."""
+    return BASE_NS
+
+
+@pytest.fixture
+def brief() -> Callable[[np.ndarray], tuple[str, int, int]]:
+    """Turn a record into (kind, a, b)."""
+    from bot4_live.events import Kind
+
+    def make(record: np.ndarray) -> tuple[str, int, int]:
+        head = header_of(record)
+        return Kind(int(head["kind"])).name, int(head["a"]), int(head["b"])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def frames_factory() -> Callable[[], Frames]:
+    """Make a writer of frames (for property tests, where a fixture would be shared by the examples)."""
+    return Frames
