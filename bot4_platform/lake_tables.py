@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bot4_live.features.registry import NAMES
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -75,6 +77,16 @@ TABLES = {
         {"seq": "Int64", "recv_ns": "Int64", "rule": "String", "stream": "String", "raw": "Binary",
          "first_seen": "Int64"},
         ("seq",), ("seq",),
+    ),
+    "features": Table(
+        "fast features on a grid of 100 ms of the engine clock; `mid` in quote currency, null while there is no book",
+        {**EVENT, "valid": "Boolean", "mid2": "Int64", "mid": "Float64"} | dict.fromkeys(NAMES, "Float64"),
+        ("seq",), ("seq",),
+    ),
+    "feature_state": Table(
+        "book and feature state after the last event of a day",
+        {"last_seq": "Int64", "state": "Binary"},
+        ("last_seq",), ("last_seq",),
     ),
     "candles_1m": Table(
         "one-minute candles; VWAP = vwap_num / vwap_den in ticks",

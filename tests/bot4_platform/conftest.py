@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,15 +86,18 @@ class Maker:
 def _depth(
     kind: Kind, recv: int, exch: int, first: int, last: int, previous: int, mid: int, random: np.random.Generator
 ) -> np.ndarray:
-    levels = 20 if kind == Kind.DEPTH_SNAPSHOT else 2
-    record = new_record(kind, 1 + 2 * levels)
+    snapshot = kind == Kind.DEPTH_SNAPSHOT
+    levels, cleared = (20, 0) if snapshot else (2, 8)  # a diff also empties what the moved mid left behind
+    n = levels + cleared
+    record = new_record(kind, 1 + 2 * n)
     head, slots = header_of(record), slots_of(record)
     head["recv_ns"], head["exch_ns"], head["a"], head["b"], head["c"] = recv, exch, first, last, -1
     head["source"], head["inst_version"] = Source.MARKET_STREAM, 1
-    slots[0] = (previous, levels)
-    slots[1 : 1 + levels, 0] = mid - 1 - np.arange(levels)
-    slots[1 + levels :, 0] = mid + 1 + np.arange(levels)
-    slots[1:, 1] = random.integers(1, 5_000, 2 * levels)
+    slots[0] = (previous, n)
+    bids, asks = slots[1 : 1 + n], slots[1 + n :]
+    bids[:, 0] = np.concatenate([mid - 1 - np.arange(levels), mid + np.arange(cleared)])
+    asks[:, 0] = np.concatenate([mid + 1 + np.arange(levels), mid - np.arange(cleared)])
+    bids[:levels, 1], asks[:levels, 1] = random.integers(1, 5_000, (2, levels))
     return record
 
 
@@ -139,6 +142,6 @@ def maker(settings: Settings) -> Maker:
 
 
 @pytest.fixture
-def journal_writer() -> Iterator[Callable[[Settings], Maker]]:
+def journal_writer() -> Callable[[Settings], Maker]:
     """Return Maker for tests that need several accounts."""
-    yield Maker
+    return Maker

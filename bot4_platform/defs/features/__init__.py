@@ -1,8 +1,10 @@
-"""X."""
+"""Fast features by the engine's kernels, the feature views, and the online store."""
 
 import dagster as dg
 
 
 def definitions() -> dg.Definitions:
     """Return the definitions of this domain."""
-    return dg.Definitions()
+    from bot4_platform.defs.features import assets
+
+    return dg.Definitions(assets=[assets.feature_day], asset_checks=[assets.features_are_whole, assets.state_is_usable])
