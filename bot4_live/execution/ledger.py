@@ -56,6 +56,7 @@ class Ledger:
         self.by_venue: dict[int, int] = {}
         self.position = 0  # lots, signed: the venue's word while on hold, and the fills since
         self.venue_position = 0  # as last reported, whether taken or not
+        self.venue_known = False
         self.truth_ns = 0  # venue time of the position last taken: fills up to then are in it
         self.last_trade_id = 0
         self.fills = 0  # fills applied, ever
@@ -115,7 +116,7 @@ class Ledger:
             if int(head["c"]) == Kind.CMD_NEW:
                 self._close(a)
         elif kind == Kind.POSITION:
-            self.venue_position = a
+            self.venue_position, self.venue_known = a, True
             if self.holding:  # else fills are the truth: one trade comes as fill and as account update
                 self.position, self.truth_ns = a, max(self.truth_ns, int(head["c"]))
         elif kind == Kind.CANCEL_REJECTED:

@@ -36,6 +36,7 @@ class ControlLink:
         self.gate = Gate(self.block)
         self.set_state(RunnerState.STARTING)
         self.block.set("disconnected", 0)
+        self.block.set("runner_request", 0)
         self.beat()
 
     @property
@@ -62,6 +63,13 @@ class ControlLink:
     def state(self) -> int:
         """Return what was said last."""
         return self.block.get("runner_state")
+
+    def ask_mode(self, mode: Mode) -> bool:
+        """Ask the watchdog for a mode (NORMAL takes a request back); return whether that is a change."""
+        changed = self.block.get("runner_request") != mode
+        if changed:
+            self.block.set("runner_request", mode)
+        return changed
 
     def beat(self, open_orders: int = 0, position: int = 0, last_seq: int = 0) -> None:
         """Say that the runner lives, and what it holds."""
