@@ -99,6 +99,8 @@ class Gate:
         self._words, self._clock = block.words, clock
         self.epoch = 0
         self._bind()
+        admit(self._words, 0, 0, 0, 0)  # compiles (or loads) both now: not between a clock's reading and its use
+        check(self._words, 0)
 
     def _bind(self) -> None:
         self.epoch = max(0, int(self._words[_EPOCH]))

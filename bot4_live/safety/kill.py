@@ -80,7 +80,7 @@ class Kill:
         self._fence_from: tuple[int, int | None] | None = None  # (clock, venue's ms) when the runner was stopped
 
     def run(self) -> Report:
-        """Go through all steps within the budget; `report.confirmed` says how it ended. The venue's errors are steps."""
+        """Go through all steps within the budget; `report.confirmed` says how it ended. Errors become steps."""
         report = self.report
         report.attempts += 1
         self._deadline = self._clock() + self._budget_ns

@@ -88,7 +88,10 @@ def move(folder: Path, pattern: list[tuple[bool, float]]) -> None:
                 "no watchdog with a mock panel runs for this account; start: bot4 watchdog"
             ) from error
         client.sendall(json.dumps({"pattern": pattern}).encode() + b"\n")
-        reply = json.loads(client.makefile("rb").readline())
+        answer = client.makefile("rb").readline()
+    if not answer:
+        raise ConnectionError("the watchdog ended while its button was held")
+    reply = json.loads(answer)
     if not reply.get("ok"):
         raise ValueError(str(reply.get("error")))
 

@@ -7,6 +7,7 @@ raised and the caller asks. Secrets appear in no error and no repr.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import hmac
 import http.client
@@ -77,6 +78,14 @@ class SafetyVenue:
         self._connection: http.client.HTTPConnection | None = None
         self._filters: dict[str, Filters] = {}
         self.clock = ExchangeClock()
+
+    def twin(self) -> SafetyVenue:
+        """Return a client of the same account on a connection of its own, knowing what this one knows."""
+        scheme, port = "https" if self._secure else "http", f":{self._port}" if self._port else ""
+        url = f"{scheme}://{self._host}{port}{self._prefix}"
+        other = SafetyVenue(url, self._key, self._secret.decode(), timeout_s=self._timeout)
+        other._filters, other.clock = dict(self._filters), copy.copy(self.clock)
+        return other
 
     def __repr__(self) -> str:
         return f"SafetyVenue({self._host}:{self._port})"
