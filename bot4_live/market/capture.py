@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import zlib
@@ -48,11 +49,14 @@ def read_capture(
         on_damage(error)
 
 
-def _open(path: Path) -> io.BufferedReader | gzip.GzipFile:
-    stream = path.open("rb")
-    if stream.peek(2)[:2] == _GZIP_MAGIC:
-        return gzip.GzipFile(fileobj=stream, mode="rb")
-    return stream
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
+    with path.open("rb") as stream:
+        if stream.peek(2)[:2] == _GZIP_MAGIC:
+            with gzip.GzipFile(fileobj=stream, mode="rb") as lines:
+                yield lines
+        else:
+            yield stream
 
 
 def _readline(lines: io.BufferedReader | gzip.GzipFile, path: Path, number: int) -> bytes:
