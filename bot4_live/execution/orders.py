@@ -2,7 +2,7 @@
 
 Events come from three sides (REST reply, user stream, query) in any order and more than once. So nothing counts
 deltas: an order's `filled` only rises, an end that the venue reported is final (an older answer that says otherwise is
-counted as a contradiction), and a fill is taken once, by (trade id, order id). A fill may come before its
+counted as a contradiction), and a fill is taken once, by (trade id, venue order id). A fill may come before its
 acknowledgement. An order whose fate is not known is UNKNOWN: it keeps
 its slot and counts against every limit until a query has an answer.
 
@@ -222,7 +222,7 @@ def _alive(row: Any) -> None:
 @njit(cache=True)
 def _on_fill(t: Any, i: int, h: Any, slots: np.ndarray) -> bool:
     """Take in a fill; return whether it is a new one."""
-    if _seen(t, h.b, h.a if h.a != 0 else h.c):
+    if _seen(t, h.b, h.c if h.c != 0 else h.a):
         t.duplicate_fills += 1
         return False
     t.fills += 1

@@ -45,10 +45,10 @@ class Denial(IntEnum):
     TABLE_FULL = 17
 
 
-# In the order in which they are checked, except that the last two come after all others.
+# In the order in which they are checked.
 DENIALS: dict[Denial, str] = {
-    Denial.PAUSED: "mode PAUSE opens nothing; only reduce-only orders that shrink the position pass",
     Denial.EMERGENCY: "mode EMERGENCY lets nothing but cancels out of the engine",
+    Denial.PAUSED: "mode PAUSE opens nothing; only reduce-only orders that shrink the position pass",
     Denial.HOLD: "HOLD is on (not reconciled); only reduce-only orders that shrink the position pass",
     Denial.NOT_REDUCING: "mode REDUCE or the reduce-only flag, and the order could do more than shrink the position",
     Denial.NOT_CONFIGURED: "no INSTRUMENT or no PARAMS event has come yet, or no order epoch (SESSION)",
@@ -63,8 +63,8 @@ DENIALS: dict[Denial, str] = {
     Denial.PRICE_COLLAR: "farther from mid than `price_collar`",
     Denial.WOULD_CROSS: "post-only, and the price would cross the best opposite price",
     Denial.OPEN_ORDERS: "`max_open_orders` orders are open",
-    Denial.ORDER_RATE: "the token bucket is empty: `max_orders_per_s`, or the account's BUDGET where that is smaller",
     Denial.TABLE_FULL: "the order table has no slot left",
+    Denial.ORDER_RATE: "the token bucket is empty: `max_orders_per_s`, or the account's BUDGET where that is smaller",
 }
 
 N_DENIALS = 32

@@ -111,7 +111,7 @@ def want(s: Any) -> None:
     floor = s.instrument.maker_fee_e8 / E8 + p[ADVERSE] * 1e-4
     q.half_spread = half_spread(p[GAMMA], q.sigma, p[HORIZON], q.intensity_k, floor)
     forecast = 0.0
-    if s.model_use == 1 and s.predicted == 1:
+    if s.model_use == 1 and s.predicted == 1 and -np.inf < s.prediction < np.inf:
         forecast = min(max(p[SKEW] * s.prediction * 1e-4, -q.half_spread), q.half_spread)
     q.reservation = reservation(mid, q.inventory, p[GAMMA], q.sigma, p[HORIZON], p[URGENCY], forecast)
     # Post-only: never at or through the best opposite price.
