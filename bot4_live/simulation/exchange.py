@@ -1,0 +1,202 @@
+"""The simulated exchange in one piece: a market source, its clock, the venue, and those who listen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from bot4_live.simulation.accounts import Account, Key
+from bot4_live.simulation.auth import ListenKeys, RateLimits
+from bot4_live.simulation.bad_frames import BadFrame
+from bot4_live.simulation.faults import FaultPlan, RequestFaults
+from bot4_live.simulation.frames import FrameReader, shift_times, stream_name
+from bot4_live.simulation.market_book import MarketBook
+from bot4_live.simulation.market_time import MarketTime
+from bot4_live.simulation.source import Source
+from bot4_live.simulation.streams import Hub
+from bot4_live.simulation.venue import Venue
+
+MS = 1_000_000
+BATCH = 4000  # frames handled before others get their turn
+IDLE_S = 0.5
+
+
+class Exchange:
+    """Runs a market and everything on it. `run` is a task for as long as the exchange lives.
+
+    Times: `time.now_ns()` is the source's original exchange time; what goes out is that plus `shift_ms`. A frame
+    received at `local` in the source goes out at local + skew, which is never before its own event time.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        keys: dict[str, Key],
+        accounts: dict[str, Account],
+        *,
+        speed_milli: int = 1000,
+        paused: bool = False,
+        from_ns: int | None = None,
+        until_ns: int | None = None,
+        shift_ms: int | None = None,
+        bad_frames: list[BadFrame] | None = None,
+        faults: FaultPlan | None = None,
+        weight_limit: int | None = None,
+    ) -> None:
+        """Read the source up to `from_ns` (original exchange time; its start by default) and stand there.
+
+        Raises ValueError when that is past the source's end.
+        """
+        self.source = source
+        self.instrument = source.instrument
+        self.keys = keys
+        self.reader = FrameReader(source.instrument)
+        start_ns = source.start_ns if from_ns is None else max(from_ns, source.start_ns)
+        if start_ns > source.last_ns + source.skew_ns:
+            raise ValueError(f"{source.name} ends at {source.last_ns + source.skew_ns} ns, before --from-ns {start_ns}")
+        wall_ms = time.time_ns() // MS
+        self.shift_ms = wall_ms - start_ns // MS if shift_ms is None else shift_ms
+        self.time = MarketTime(start_ns, speed_milli=speed_milli, paused=paused, until_ns=until_ns)
+        # Ids grow from one start of the exchange to the next.
+        self.venue = Venue(self.instrument, MarketBook(self.reader.read(source.snapshot)), accounts, wall_ms * 1000)
+        self.hub = Hub(faults)
+        self.request_faults = RequestFaults(faults or FaultPlan())
+        self.listen_keys = ListenKeys()
+        self.limits = RateLimits() if weight_limit is None else RateLimits(weight_limit)
+        self.bad_frames = sorted(bad_frames or [], key=lambda bad: bad.after_frame)
+        self.sent = 0  # market frames since the start of the source, those passed over by from_ns included
+        self.ended = False
+        self._frames: Iterator[tuple[int, bytes]] = source.frames()
+        self._next: tuple[int, bytes] | None = next(self._frames)
+        self._last_trade = b""
+        self._wake = asyncio.Event()
+        self._skip_to(start_ns)
+
+    def now_ns(self) -> int:
+        """Return the exchange's time as clients see it, in ns."""
+        return self.time.now_ns() + self.shift_ms * MS
+
+    def now_ms(self) -> int:
+        """Return the exchange's time as clients see it, in ms."""
+        return self.now_ns() // MS
+
+    def catch_up(self) -> int:
+        """Bring the venue to the present, so that a request meets the market of its own moment; return now in ns."""
+        self._pump(BATCH)
+        now = self.now_ns()
+        self.venue.advance(now)
+        return now
+
+    def set_clock(self, *, speed_milli: int | None, paused: bool | None, until_ns: int | None) -> None:
+        """Change the pace of market time. Raises ValueError for what cannot be."""
+        self.time.set(speed_milli=speed_milli, paused=paused, until_ns=until_ns)
+        self._wake.set()
+
+    def clock(self) -> dict[str, Any]:
+        """Return what GET /bot4/clock says."""
+        return {
+            "market_ns": self.now_ns(),
+            "speed_milli": self.time.speed_milli,
+            "shift_ns": self.shift_ms * MS,
+            "paused": self.time.paused,
+            "until_ns": self.time.until_ns,
+            "source": self.source.name,
+            "symbol": self.instrument.symbol,
+            "start_ns": self.source.start_ns,
+            "end_ns": self.source.last_ns + self.source.skew_ns,
+            "frames_sent": self.sent,
+            "ended": self.ended,
+        }
+
+    def inject(self, bad: list[BadFrame]) -> None:
+        """Send bad frames; each after the market frame that it names, at once when that one is past."""
+        self.bad_frames = sorted([*self.bad_frames, *bad], key=lambda item: item.after_frame)
+        self._pump(BATCH)
+
+    def set_faults(self, plan: FaultPlan) -> None:
+        """Change the faults from now on."""
+        self.hub.set_plan(plan)
+        self.request_faults = RequestFaults(plan)
+
+    def flush_user_events(self) -> None:
+        """Send what the venue has to tell its users."""
+        outbox = self.venue.outbox
+        while outbox:
+            account, event = outbox.popleft()
+            self.hub.send_user(account, event)
+
+    async def run(self) -> None:
+        """Send the market as its time comes; ends only when cancelled."""
+        while True:
+            self._wake.clear()
+            more = self._pump(BATCH)
+            now_ns = self.now_ns()
+            self.venue.advance(now_ns)
+            for account, key in self.listen_keys.expired(now_ns // MS):
+                self.hub.end_user(account, key, now_ns // MS)
+            self.flush_user_events()
+            if more:
+                await asyncio.sleep(0)
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._idle_s())
+
+    def _idle_s(self) -> float:
+        """Return the real seconds until something is due."""
+        due = []
+        if self._next is not None:
+            due.append(self._next[0] + self.source.skew_ns)
+        countdown = self.venue.next_due_ns()
+        if countdown is not None:
+            due.append(countdown - self.shift_ms * MS)
+        waits = [wait for wait in (self.time.real_s(at) for at in due) if wait is not None]
+        return min([IDLE_S, *waits])
+
+    def _pump(self, most: int) -> bool:
+        """Send up to `most` due market frames as one batch; return whether more are due."""
+        now = self.time.now_ns()
+        skew, shift_ns = self.source.skew_ns, self.shift_ms * MS
+        batch: list[tuple[str, bytes]] = []
+        self._inject_due(batch)
+        taken = 0
+        while self._next is not None and (at := self._next[0] + skew) <= now and taken < most:
+            raw = self._next[1]
+            name = stream_name(raw)
+            self.venue.on_market(self.reader.read(raw), at + shift_ns)
+            if name:  # a recorded REST answer is not sent as a frame
+                frame = shift_times(raw, self.shift_ms)
+                batch.append((name, frame))
+                if name.endswith("@trade"):
+                    self._last_trade = frame
+            self.sent += 1
+            taken += 1
+            self._inject_due(batch)
+            self._step()
+        if batch:
+            self.hub.send_market(batch)
+        self.flush_user_events()
+        return self._next is not None and self._next[0] + skew <= now
+
+    def _inject_due(self, batch: list[tuple[str, bytes]]) -> None:
+        while self.bad_frames and self.bad_frames[0].after_frame <= self.sent:
+            if not (frame := self.bad_frames[0].encode(self.now_ms(), self._last_trade)):
+                return  # repeats a trade, and none was sent yet
+            batch.append(("*", frame))
+            self.bad_frames.pop(0)
+
+    def _step(self) -> None:
+        self._next = next(self._frames, None)
+        self.ended = self._next is None
+
+    def _skip_to(self, start_ns: int) -> None:
+        """Read on to `start_ns` without sending; the book follows."""
+        shift_ns = self.shift_ms * MS
+        while self._next is not None and (at := self._next[0] + self.source.skew_ns) < start_ns:
+            self.venue.on_market(self.reader.read(self._next[1]), at + shift_ns)
+            self.sent += 1
+            self._step()
+        self.venue.advance(start_ns + shift_ns)
+        self.bad_frames = [bad for bad in self.bad_frames if bad.after_frame >= self.sent]

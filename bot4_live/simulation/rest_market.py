@@ -1,0 +1,122 @@
+"""Public market data of the simulated exchange."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from aiohttp import web
+
+from bot4_live.simulation import payloads
+from bot4_live.simulation.errors import ApiError
+from bot4_live.simulation.ladder import Ladder
+from bot4_live.simulation.order_request import read_int, require_symbol
+from bot4_live.simulation.rest import Call, route
+
+DEPTHS = (5, 10, 20, 50, 100, 500, 1000)
+
+
+def routes() -> list[web.RouteDef]:
+    """Return the public routes with Binance's weights."""
+    return [
+        route("GET", "/fapi/v1/ping", lambda call: {}),
+        route("GET", "/fapi/v1/time", lambda call: {"serverTime": call.now_ms}),
+        route("GET", "/fapi/v1/exchangeInfo", _exchange_info),
+        route("GET", "/fapi/v1/depth", _depth, 5),
+        route("GET", "/fapi/v1/trades", _trades, 5),
+        route("GET", "/fapi/v1/aggTrades", _aggregate_trades, 20),
+        route("GET", "/fapi/v1/ticker/bookTicker", _book_ticker, 2),
+        route("GET", "/fapi/v1/ticker/price", _price),
+        route("GET", "/fapi/v2/ticker/price", _price),
+        route("GET", "/fapi/v1/premiumIndex", _premium_index),
+    ]
+
+
+def _exchange_info(call: Call) -> Any:
+    return payloads.exchange_info(call.exchange.instrument, call.now_ms)
+
+
+def _depth(call: Call) -> Any:
+    require_symbol(call.params, call.exchange.instrument)
+    limit = read_int(call.params, "limit") or 500
+    if limit not in DEPTHS:
+        raise ApiError(-4021, "Depth limit is not valid. Valid limits are: 5, 10, 20, 50, 100, 500, 1000.")
+    book, instrument = call.exchange.venue.book, call.exchange.instrument
+
+    def levels(ladder: Ladder) -> list[tuple[str, str]]:
+        return [(str(instrument.price(p)), str(instrument.qty(q))) for p, q in islice(ladder.levels(), limit)]
+
+    return {
+        "lastUpdateId": book.last_id,
+        "E": call.now_ms,
+        "T": call.now_ms,
+        "bids": levels(book.bids),
+        "asks": levels(book.asks),
+    }
+
+
+def _trades(call: Call) -> Any:
+    require_symbol(call.params, call.exchange.instrument)
+    limit = min(1000, read_int(call.params, "limit") or 500)
+    return list(call.exchange.venue.recent_trades)[-limit:]
+
+
+def _aggregate_trades(call: Call) -> Any:
+    return [
+        {
+            "a": trade["id"],
+            "p": trade["price"],
+            "q": trade["qty"],
+            "f": trade["id"],
+            "l": trade["id"],
+            "T": trade["time"],
+            "m": trade["isBuyerMaker"],
+        }
+        for trade in _trades(call)
+    ]
+
+
+def _one_or_all(call: Call, row: dict[str, Any]) -> Any:
+    """Answer with the row for its symbol, with a list of all rows without one."""
+    if call.params.get("symbol"):
+        require_symbol(call.params, call.exchange.instrument)
+        return row
+    return [row]
+
+
+def _book_ticker(call: Call) -> Any:
+    book, instrument = call.exchange.venue.book, call.exchange.instrument
+    (bid, bid_qty), (ask, ask_qty) = book.best(bids=True), book.best(bids=False)
+    row = {
+        "symbol": instrument.symbol,
+        "bidPrice": str(instrument.price(bid)),
+        "bidQty": str(instrument.qty(bid_qty)),
+        "askPrice": str(instrument.price(ask)),
+        "askQty": str(instrument.qty(ask_qty)),
+        "time": call.now_ms,
+        "lastUpdateId": max(book.quote_id, book.last_id),
+    }
+    return _one_or_all(call, row)
+
+
+def _price(call: Call) -> Any:
+    venue = call.exchange.venue
+    mark = payloads.mark_price(call.exchange.instrument, venue.book.mid2)
+    last = venue.recent_trades[-1]["price"] if venue.recent_trades else mark
+    return _one_or_all(call, {"symbol": call.exchange.instrument.symbol, "price": last, "time": call.now_ms})
+
+
+def _premium_index(call: Call) -> Any:
+    instrument = call.exchange.instrument
+    mark = payloads.mark_price(instrument, call.exchange.venue.book.mid2)
+    row = {
+        "symbol": instrument.symbol,
+        "markPrice": mark,
+        "indexPrice": mark,
+        "estimatedSettlePrice": mark,
+        "lastFundingRate": "0.00000000",
+        "interestRate": "0.00010000",
+        "nextFundingTime": (call.now_ms // 28_800_000 + 1) * 28_800_000,
+        "time": call.now_ms,
+    }
+    return _one_or_all(call, row)
