@@ -35,7 +35,7 @@ class Histogram:
         """Return the `q` quantile (0..1) in microseconds, None when nothing was counted."""
         if not self.count:
             return None
-        left = max(1, round(q * self.count + 0.5)) if q < 1 else self.count
+        left = min(int(q * self.count) + 1, self.count)
         for index, n in enumerate(self._bins):
             left -= n
             if left <= 0:

@@ -16,6 +16,8 @@ from bot4_live.journal.layout import SegmentHeader
 from bot4_live.session.venue import Market
 from bot4_live.settings import PROJECT_ROOT, Settings
 
+NO_BUNDLE = "0" * 64
+
 
 def header(
     settings: Settings, market: Market, instrument: Instrument, session: str, epoch: int, first_seq: int
@@ -58,7 +60,7 @@ def events(
     if swap is not None:
         found.append(swap)
     elif int(engine.state["model"][0]) >= 0:
-        found.append(engine_events.model_swap(0, engine.spare_slot, "f" * 64, 0, use=False))
+        found.append(engine_events.model_swap(0, -1, NO_BUNDLE, 0, use=False))
     return found
 
 

@@ -15,14 +15,13 @@ import numpy as np
 
 from bot4_live import compile_cache
 from bot4_live.engine import Engine
-from bot4_live.engine_events import words_digest
 from bot4_live.engine_state import layout_hash
-from bot4_live.events import FIRST_COMMAND, Kind, header_of, slots_of
+from bot4_live.events import Kind
 from bot4_live.execution.ledger import Ledger
 from bot4_live.journal import snapshots
 from bot4_live.journal.layout import SegmentHeader
 from bot4_live.journal.reader import Journal, Segment, read_segment
-from bot4_live.models.bundle import load_digest
+from bot4_live.replay import load_named_bundle
 from bot4_live.sequencer import split
 from bot4_live.session.latency import write_json
 
@@ -97,7 +96,7 @@ def _replay(segment: Segment, done: Recovered, models_dir: Path) -> None:
     out = b""
     for part in np.split(todo, np.flatnonzero(heads["kind"][todo] == Kind.MODEL_SWAP)):
         if part.size:
-            _load_bundle(segment.record(int(part[0])), done.engine, models_dir)
+            load_named_bundle(done.engine, segment.record(int(part[0])), models_dir)
             # The last event's commands may not be in the journal: it is stepped by itself.
             done.engine.run(segment.buffer, segment.offsets[part[:-1]])
             out = done.engine.step(np.ascontiguousarray(segment.record(int(part[-1]))))
@@ -114,25 +113,11 @@ def _subtract(segment: Segment, commands: np.ndarray, done: Recovered) -> None:
     done.lost = done.lost[journaled:]
 
 
-def _load_bundle(record: np.ndarray, engine: Engine, models_dir: Path) -> None:
-    head = header_of(record)
-    if int(head["kind"]) != Kind.MODEL_SWAP:
-        return
-    slot, digest = int(head["a"]), words_digest(slots_of(record)[:2].reshape(-1))
-    if digest != "0" * 64 and slot != int(engine.state["model"][0]):
-        engine.load_model(slot, load_digest(models_dir, digest))
-
-
 def _remember(segment: Segment, ledger: Ledger, after_seq: int) -> None:
     heads = segment.headers
     wanted = np.isin(heads["kind"], _LEDGER_KINDS) & (heads["seq"] > after_seq)
     for index in np.flatnonzero(wanted):
         ledger.apply(segment.record(int(index)))
-
-
-def is_command(record: np.ndarray) -> bool:
-    """Return whether a record is the engine's output."""
-    return int(header_of(record)["kind"]) >= FIRST_COMMAND
 
 
 def ledger_path(state_dir: Path, seq: int) -> Path:
