@@ -44,7 +44,11 @@ def append(path: Path, event: str, by: str, **details: Any) -> dict[str, Any]:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        number, previous, torn = _last(fd)
+        number, previous, rest = _last(fd)
+        whole = _parse(rest)
+        if whole is not None:  # only its newline is missing
+            number, previous = int(whole["n"]), whole["hash"]
+        torn = 0 if whole is not None else len(rest)
         line: dict[str, Any] = {
             "n": number + 1,
             "event": event,
@@ -59,7 +63,7 @@ def append(path: Path, event: str, by: str, **details: Any) -> dict[str, Any]:
         if torn:
             line["torn_bytes"] = torn
         line["hash"] = digest(line)
-        os.write(fd, (b"\n" if torn else b"") + _encode(line) + b"\n")
+        os.write(fd, (b"\n" if rest else b"") + _encode(line) + b"\n")
         os.fsync(fd)
         if number == 0:
             sync_folder(path.parent)
@@ -85,8 +89,8 @@ def _parse(raw: bytes) -> dict[str, Any] | None:
     return line if isinstance(line, dict) and isinstance(line.get("hash"), str) and "n" in line else None
 
 
-def _last(fd: int) -> tuple[int, str, int]:
-    """Return (number, hash) of the last whole line and the bytes of a torn one after it."""
+def _last(fd: int) -> tuple[int, str, bytes]:
+    """Return (number, hash) of the last ended line and what follows it without an end."""
     size = os.fstat(fd).st_size
     length = _TAIL
     while True:
@@ -96,9 +100,9 @@ def _last(fd: int) -> tuple[int, str, int]:
         for raw in reversed(ended.split(b"\n")[0 if start == 0 else 1 :]):
             line = _parse(raw)
             if line is not None:
-                return int(line["n"]), line["hash"], len(rest)
+                return int(line["n"]), line["hash"], rest
         if start == 0:
-            return 0, START, len(rest)
+            return 0, START, rest
         length *= 4
 
 

@@ -45,7 +45,7 @@ def collared_price(position: Position, best: tuple[Decimal, Decimal] | None, col
         raise ValueError(f"{position.symbol} has neither a book nor a mark price")
     limit = reference * (1 - collar if sell else 1 + collar)
     ticks = (limit / tick).to_integral_value(ROUND_CEILING if sell else ROUND_FLOOR)
-    return ticks * tick
+    return (ticks * tick).quantize(tick.normalize())  # no more digits than the tick has
 
 
 class Flattener:
@@ -78,7 +78,7 @@ class Flattener:
             "mark": str(position.mark),
             "best": None if best is None else [str(best[0]), str(best[1])],
             "collar": str(COLLARS[level]),
-            "price": str(price),
+            "price": f"{price:f}",
             "client_id": client_id,
         }
         try:

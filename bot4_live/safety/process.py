@@ -62,7 +62,7 @@ def kill_runner(block: ControlBlock, seen: Identity | None, wait_s: float = 0.5)
         return "no runner"
     try:
         handle = os.pidfd_open(pid)
-    except (ProcessLookupError, ValueError, OSError):
+    except (OSError, ValueError, OverflowError):  # gone, or no pid at all
         return "already gone"
     try:
         found = identify(pid)  # after pidfd_open: what is checked here is what the handle kills

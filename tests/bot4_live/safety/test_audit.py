@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import tempfile
@@ -25,7 +26,7 @@ def test_lines_are_chained(tmp_path: Path) -> None:
     assert audit.verify(path) == audit.Verdict(60, 0, None)
     lines = list(audit.entries(path))
     assert [line["n"] for line in lines] == list(range(1, 61))
-    assert all(b["previous"] == a["hash"] for a, b in zip(lines, lines[1:], strict=False))
+    assert all(b["previous"] == a["hash"] for a, b in itertools.pairwise(lines))
 
 
 def append_some(path: Path, count: int) -> None:
@@ -57,10 +58,7 @@ def test_any_change_but_a_torn_end_is_found(data: st.DataObject) -> None:
         raw[at] = new
         path.write_bytes(raw)
         before = path.read_bytes()
-        try:
-            verdict = audit.verify(path)
-        except RecursionError:
-            raise
+        verdict = audit.verify(path)
         if verdict.fault is None:  # the only change that means nothing: JSON white space after the last line
             assert before[:-1] + b"\n" == bytes(raw[:-1]) + b"\n"
             assert at == len(raw) - 1
@@ -85,7 +83,15 @@ def test_a_forged_line_needs_the_whole_chain_anew(tmp_path: Path) -> None:
     assert audit.verify(path).fault == "line 3: the chain is broken (a line is missing or was moved)"
 
 
-@pytest.mark.parametrize("cut", [1, 2, 40])
+def test_a_last_line_without_its_end_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    fill(path, 3)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "torn_bytes" not in audit.append(path, "after", "tester")
+    assert audit.verify(path) == audit.Verdict(4, 0, None)
+
+
+@pytest.mark.parametrize("cut", [2, 40])
 def test_a_torn_end_is_declared_by_the_next_line(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "audit.jsonl"
     fill(path, 3)

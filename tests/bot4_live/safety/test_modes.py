@@ -52,17 +52,17 @@ class Modes(RuleBasedStateMachine):
             assert self.allowed()
         self.model = new
 
-    @rule(target=st.sampled_from(list(Mode)), by=st.sampled_from(["operator", "operator:ada", "watchdog", "runner"]))
-    def ask(self, target: Mode, by: str) -> None:
+    @rule(to=st.sampled_from(list(Mode)), by=st.sampled_from(["operator", "operator:ada", "watchdog", "runner"]))
+    def ask(self, to: Mode, by: str) -> None:
         old = self.machine.mode
-        answer = self.machine.request(target, "test", by)
-        if target > old or target == old or (old, target) == (Mode.PAUSE, Mode.REDUCE):
+        answer = self.machine.request(to, "test", by)
+        if to > old or to == old or (old, to) == (Mode.PAUSE, Mode.REDUCE):
             assert answer.granted
         elif old == Mode.EMERGENCY:
             assert not answer.granted
         else:
             assert answer.granted == self.allowed()
-        assert self.machine.mode == (target if answer.granted else old)
+        assert self.machine.mode == (to if answer.granted else old)
         self.check_change(old, self.machine.mode)
 
     @rule(trips=st.dictionaries(st.sampled_from(["spread", "silence", "hung"]), CALLS, max_size=3))
