@@ -1,0 +1,236 @@
+"""`bot4 bench hot-path`: from the bytes of a frame to the fields of an order, stage by stage and as a whole."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numba import njit
+
+from bot4_live.benchmarks.inputs import EventLog, event_log, load_frames
+from bot4_live.benchmarks.report import Noise, NoiseMeter, Result, best, percentiles
+from bot4_live.benchmarks.session import LEAVES, TREES, benchmark_bundle, open_session, recorded_session
+from bot4_live.engine import Engine
+from bot4_live.events import Kind, header_of
+from bot4_live.features.batch import compute
+from bot4_live.features.kernels import FEATURE_STATE, update
+from bot4_live.features.registry import CAPACITY, N_FEATURES
+from bot4_live.instrument import BTCUSDT_USDM
+from bot4_live.kernels import address, header_at, slots_at
+from bot4_live.market.book import BOOK, book_apply
+from bot4_live.market.parser import parse
+from bot4_live.models.bundle import Bundle
+from bot4_live.models.layout import new_slot
+from bot4_live.models.predict import predict
+
+MESSAGES = 30_000
+HIGHER = frozenset(
+    {"parse_msgs_per_s", "parse_vs_orjson", "book_updates_per_s", "batch_events_per_s_trees",
+     "batch_events_per_s_linear"}
+)  # fmt: skip
+_STAGES = {Kind.DEPTH_DIFF: "depth", Kind.BOOK_TICKER: "quote", Kind.TRADE: "trade"}
+_DIFF, _TICK, _TRADE = int(Kind.DEPTH_DIFF), int(Kind.TICK), int(Kind.TRADE)
+_START = "from bot4_live.engine import Engine; from bot4_live.events import new_record; Engine().step(new_record(80))"
+
+
+def run(
+    capture: Path | None = None,
+    *,
+    messages: int = MESSAGES,
+    runs: int = 3,
+    compile_time: bool = True,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Result:
+    """Measure `runs` times over the first `messages` frames of the input; see BENCH.md for the metrics' names."""
+    progress("input: frames, event log, models")
+    name, frames = load_frames(capture, messages)
+    log = event_log(frames)
+    table = compute(log.buffer, log.offsets, every_event=True)
+    trees, linear = benchmark_bundle(table, "lightgbm"), benchmark_bundle(table, "linear")
+    x = np.zeros((int(table.valid.sum()), CAPACITY))
+    x[:, :N_FEATURES] = table.x[table.valid]
+    sessions = {kind: recorded_session(frames, model) for kind, model in (("trees", trees), ("linear", linear))}
+    found: list[dict[str, Any]] = []
+    noises: list[Noise] = []
+    for number in range(runs):
+        progress(f"run {number + 1} of {runs}")
+        with NoiseMeter() as meter:
+            metrics = _parse(frames) | _book_and_features(log) | _trees(trees, x) | _decide(frames, trees)
+            metrics["step_us"] = _steps(sessions["trees"][0], trees)
+            for kind, model in (("trees", trees), ("linear", linear)):
+                metrics[f"batch_events_per_s_{kind}"] = _batch(sessions[kind][0], model)
+        found.append(metrics)
+        noises.append(meter.noise)
+    metrics = best(found, HIGHER)
+    notes = {
+        "decide_us": f"frame bytes -> feed, sequencer, engine with {N_FEATURES} features and LightGBM "
+        f"{TREES} x {LEAVES} -> command records; {sessions['trees'][1]} orders; no journal",
+        "book_updates_per_s": "price levels of depth diffs applied",
+    }
+    if N_FEATURES < 50:
+        notes["features"] = f"{N_FEATURES} features so far; the target asks for 50"
+    metrics["compile_s"] = metrics["warm_start_s"] = None
+    if compile_time:
+        progress("compile: a process with an empty cache, then one with a warm one")
+        metrics["compile_s"], metrics["warm_start_s"] = start_times()
+    else:
+        notes["compile_s"] = "not measured (--no-compile)"
+    metrics["features"] = N_FEATURES
+    return Result("hot-path", metrics, f"{name}, {len(frames)} messages", noises, notes)
+
+
+def _parse(frames: list[tuple[int, bytes]]) -> dict[str, Any]:
+    raws = [raw for _, raw in frames]
+    before = time.perf_counter()
+    for raw in raws:
+        orjson.loads(raw)
+    middle = time.perf_counter()
+    for raw in raws:
+        parse(raw, BTCUSDT_USDM)
+    taken = time.perf_counter() - middle
+    return {"parse_msgs_per_s": round(len(raws) / taken), "parse_vs_orjson": round((middle - before) / taken, 4)}
+
+
+@njit(cache=True)
+def _apply_books(b: Any, at: np.ndarray) -> int:
+    """Apply all records to the book; return the levels of depth diffs."""
+    levels = 0
+    for i in range(len(at)):
+        h = header_at(at[i])
+        slots = slots_at(at[i])
+        book_apply(b, h, slots)
+        if h.kind == _DIFF:
+            levels += slots.shape[0] - 1
+    return levels
+
+
+@njit(cache=True)
+def _apply_features(f: Any, b: Any, at: np.ndarray) -> int:
+    """Apply all records to book and features; return the events that features were updated by."""
+    events = 0
+    for i in range(len(at)):
+        h = header_at(at[i])
+        slots = slots_at(at[i])
+        book_apply(b, h, slots)
+        update(f, b, h, slots)
+        if h.kind <= _TRADE or h.kind == _TICK:
+            events += 1
+    return events
+
+
+def _book_and_features(log: EventLog) -> dict[str, Any]:
+    at = address(log.buffer) + log.offsets
+    diffs = address(log.buffer) + log.offsets[np.isin(log.kinds, (Kind.DEPTH_SNAPSHOT, Kind.DEPTH_DIFF))]
+    rates, costs = [], []
+    for _ in range(5):
+        book = np.zeros(1, BOOK)
+        before = time.perf_counter_ns()
+        levels = _apply_books(book[0], diffs)
+        rates.append(levels / max(1, time.perf_counter_ns() - before) * 1e9)
+        book, state = np.zeros(1, BOOK), np.zeros(1, FEATURE_STATE)
+        before = time.perf_counter_ns()
+        _apply_books(book[0], at)
+        middle = time.perf_counter_ns()
+        book = np.zeros(1, BOOK)
+        start = time.perf_counter_ns()
+        events = _apply_features(state[0], book[0], at)
+        both = time.perf_counter_ns() - start
+        costs.append((both - (middle - before)) / events)
+    # The first pass compiles or loads; a difference of two timings is best judged by its middle.
+    return {"book_updates_per_s": round(max(rates)), "features_ns": round(max(float(np.median(costs)), 0.0), 1)}
+
+
+@njit(cache=True)
+def _predict_all(m: Any, x: np.ndarray) -> float:
+    total = 0.0
+    for i in range(x.shape[0]):
+        total += predict(m, x[i])
+    return total
+
+
+def _trees(model: Bundle, x: np.ndarray) -> dict[str, Any]:
+    """Score consecutive events as the engine does (mask table), and by walking the trees, for comparison."""
+    table, walked = new_slot(), new_slot()
+    model.fill(table)
+    model.model.fill(walked)
+    out = {}
+    for name, slot, rows in (("trees_ns", table, x), ("trees_walk_ns", walked, x[:5000])):
+        times = []
+        for _ in range(4):
+            before = time.perf_counter_ns()
+            _predict_all(slot[0], rows)
+            times.append((time.perf_counter_ns() - before) / len(rows))
+        out[name] = round(min(times), 1)
+    return out
+
+
+def _decide(frames: list[tuple[int, bytes]], model: Bundle) -> dict[str, Any]:
+    """Time every frame from its bytes to the commands it caused, one call a frame from Python."""
+    session = open_session(frames[0][0], model)
+    session.core.on_connect(frames[0][0])
+    stages = [_stage(raw) for _, raw in frames]
+    taken = np.zeros(len(frames), np.int64)
+    clock, on_frame, commands = time.perf_counter_ns, session.core.on_frame, session.commands
+    for i, (recv_ns, raw) in enumerate(frames):
+        before = clock()
+        on_frame(recv_ns, raw)
+        taken[i] = clock() - before
+        if commands:
+            session.answer()
+    warm = np.arange(len(frames)) >= min(200, len(frames) // 10)
+    kinds = np.array(stages)
+    out: dict[str, Any] = {"decide_us": percentiles(taken[warm & (kinds != "")])}
+    for stage in _STAGES.values():
+        out[f"decide_us_{stage}"] = percentiles(taken[warm & (kinds == stage)])
+    return out
+
+
+def _steps(log: EventLog, model: Bundle) -> Any:
+    """Time `Engine.step` alone, one call a record from Python."""
+    engine = Engine()
+    engine.load_model(0, model)
+    records = [log.record(i) for i in range(len(log.offsets))]
+    taken = np.zeros(len(records), np.int64)
+    clock, step = time.perf_counter_ns, engine.step
+    for i, record in enumerate(records):
+        before = clock()
+        step(record)
+        taken[i] = clock() - before
+    return percentiles(taken[(log.kinds <= _TRADE) & (log.kinds > 0)])
+
+
+def _stage(raw: bytes) -> str:
+    record = parse(raw, BTCUSDT_USDM)
+    return _STAGES.get(Kind(int(header_of(record)["kind"])), "") if isinstance(record, np.ndarray) else ""
+
+
+def _batch(log: EventLog, model: Bundle) -> int:
+    """Return the events a second of one call over a whole session."""
+    rates = []
+    for _ in range(2):
+        engine = Engine()
+        engine.load_model(0, model)
+        before = time.perf_counter()
+        engine.run(log.buffer, log.offsets)
+        rates.append(len(log.offsets) / (time.perf_counter() - before))
+    return round(max(rates))
+
+
+def start_times() -> tuple[float, float]:
+    """Return seconds that a process needs to its first step: with an empty cache, and with the cache it left."""
+    taken = []
+    with tempfile.TemporaryDirectory(prefix="bot4-bench-") as cache:
+        environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"} | {"BOT4_CACHE_DIR": cache}
+        for _ in range(2):
+            before = time.perf_counter()
+            subprocess.run([sys.executable, "-c", _START], check=True, env=environment)
+            taken.append(round(time.perf_counter() - before, 2))
+    return taken[0], taken[1]

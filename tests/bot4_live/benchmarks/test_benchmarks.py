@@ -1,0 +1,148 @@
+"""The benchmarks run, on little input, and say everything BENCH.md names; figures are not judged here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bot4_live.benchmarks import hot_path, inputs, wire
+from bot4_live.benchmarks.inputs import event_log
+from bot4_live.benchmarks.random_model import random_model
+from bot4_live.benchmarks.report import Noise, Result, best, percentiles
+from bot4_live.benchmarks.session import benchmark_bundle, recorded_session
+from bot4_live.cli import SUMMARIES
+from bot4_live.commands.bench import command
+from bot4_live.events import Kind
+from bot4_live.features.batch import compute
+from bot4_live.features.registry import N_FEATURES
+from bot4_live.simulation.generator import generate, write_capture
+
+HOT_PATH = {
+    "parse_msgs_per_s", "parse_vs_orjson", "book_updates_per_s", "features_ns", "trees_ns", "decide_us",
+    "decide_us_depth", "decide_us_quote", "decide_us_trade", "batch_events_per_s_trees", "batch_events_per_s_linear",
+    "compile_s", "warm_start_s", "features",
+}  # fmt: skip
+WIRE = {
+    "spin_us", "async_us", "tls_spin_us", "websockets_us", "picows_us", "spin_msgs_per_s", "async_msgs_per_s",
+}  # fmt: skip
+RESULT = {"name", "metrics", "machine", "input", "runs", "quiet", "stolen_pct", "jitter_ratio"}
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generated capture of 14 s."""
+    path = tmp_path_factory.mktemp("bench") / "market.gz"
+    write_capture(path, generate(5, duration_s=14.0))
+    return path
+
+
+def check_result(result: dict[str, Any], metrics: set[str]) -> None:
+    assert set(result) >= RESULT
+    assert set(result["metrics"]) >= metrics
+    assert result["runs"] == 1
+    assert result["stolen_pct"] >= 0
+    assert result["jitter_ratio"] >= 1
+    assert result["machine"]["cores"] >= 1
+    for name, value in result["metrics"].items():
+        if value is None:
+            assert result["notes"][name] if name != "warm_start_s" else result["notes"]["compile_s"]
+        elif isinstance(value, dict):
+            assert 0 < value["p50"] <= value["p99"] <= value["p999"], name
+        else:
+            assert value > 0, name
+
+
+def test_hot_path_says_everything(capture: Path) -> None:
+    outcome = CliRunner().invoke(
+        command, ["hot-path", "--json", "--capture", str(capture), "--messages", "2000", "--runs", "1", "--no-compile"]
+    )
+    assert outcome.exit_code == 0, outcome.output
+    result = json.loads(outcome.stdout)
+    check_result(result, HOT_PATH)
+    assert result["metrics"]["features"] == N_FEATURES
+    assert result["metrics"]["compile_s"] is None
+    assert "market.gz" in result["input"]
+    assert {k for k, v in result["metrics"].items() if v is None} == {"compile_s", "warm_start_s"}
+
+
+def test_wire_says_everything(capture: Path) -> None:
+    result = wire.run(capture, messages=2000, runs=1).as_dict()
+    check_result(result, WIRE)
+    assert {name for name, value in result["metrics"].items() if value is None} == set(wire.MISSING)
+    assert result["metrics"]["async_msgs_per_s"] > 100
+
+
+def test_the_table_is_readable(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Result(
+        "wire", {"async_us": {"p50": 1.0, "p99": 2.0, "p999": 3.0}, "spin_us": None, "async_msgs_per_s": 12345},
+        "a capture", [Noise(0.1, 5.0)], {"spin_us": "not there yet"},
+    )  # fmt: skip
+    monkeypatch.setattr(wire, "run", lambda *_, **__: made)
+    outcome = CliRunner().invoke(command, ["wire"])
+    assert outcome.exit_code == 0, outcome.output
+    for word in ("p50 1.00", "12,345", "not there", "NOT quiet", "async_us"):
+        assert word in outcome.output
+    assert (command.help or "").splitlines()[0] == SUMMARIES["bench"]
+
+
+def test_wrong_use_is_refused(tmp_path: Path) -> None:
+    runner = CliRunner()
+    assert runner.invoke(command, ["nonsense"]).exit_code == 2
+    assert runner.invoke(command, ["wire", "--capture", str(tmp_path / "none.gz")]).exit_code == 2
+    short = tmp_path / "short.gz"
+    write_capture(short, generate(5, duration_s=2.0))
+    with pytest.raises(ValueError, match="too few messages"):
+        hot_path.run(short, runs=1)
+
+
+def test_the_generator_is_the_input_without_captures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BOT4_SHARED_DATA", str(tmp_path))
+    name, frames = inputs.load_frames(None, 50)
+    assert name.startswith("generator")
+    assert len(frames) == 50
+
+
+def test_the_random_model_is_lightgbms() -> None:
+    log = event_log(generate(5, duration_s=14.0))
+    table = compute(log.buffer, log.offsets, every_event=True)
+    x = table.x[table.valid]
+    text = random_model(x, tuple(f"f{k}" for k in range(x.shape[1])), trees=20)
+    assert text == random_model(x, tuple(f"f{k}" for k in range(x.shape[1])), trees=20)
+    booster = lightgbm.Booster(model_str=text)
+    assert booster.num_trees() == 20
+    scores = booster.predict(x, raw_score=True)
+    assert len(np.unique(scores)) > 100
+    bundle = benchmark_bundle(table, "lightgbm")
+    assert bundle.info.kind == "lightgbm"
+
+
+def test_a_recorded_session_trades() -> None:
+    frames = list(generate(5, duration_s=14.0))
+    log = event_log(frames)
+    bundle = benchmark_bundle(compute(log.buffer, log.offsets, every_event=True), "linear")
+    events, orders = recorded_session(frames, bundle)
+    assert orders > 0
+    assert np.count_nonzero(events.kinds == Kind.ORDER_ACCEPTED) == orders
+    assert not np.isin(events.kinds, (Kind.CMD_NEW, Kind.CMD_CANCEL)).any()
+
+
+def test_the_best_is_taken_metric_by_metric() -> None:
+    runs = [{"a": 1.0, "b": {"p50": 3.0, "p99": 4.0}, "c": None}, {"a": 2.0, "b": {"p50": 2.0, "p99": 9.0}, "c": None}]
+    assert best(runs, frozenset({"a"})) == {"a": 2.0, "b": {"p50": 2.0, "p99": 4.0}, "c": None}
+    assert best(runs, frozenset())["a"] == 1.0
+    assert percentiles(np.arange(1, 1001) * 1000) == {"p50": 500.5, "p99": 990.01, "p999": 999.001}
+    assert percentiles(np.zeros(0)) is None
+
+
+def test_noise_decides_whether_a_result_is_quiet() -> None:
+    calm, busy = Noise(0.2, 1.1), Noise(3.0, 1.0)
+    assert Result("x", {}, "", [busy, calm]).as_dict()["quiet"] is True
+    assert Result("x", {}, "", [busy, calm]).as_dict()["stolen_pct"] == 0.2
+    assert Result("x", {}, "", [busy]).as_dict()["quiet"] is False
+    assert Result("x", {}, "", [Noise(0.0, 2.5)]).as_dict()["quiet"] is False
