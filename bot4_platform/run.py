@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 import dagster as dg
-from dagster import AssetKey, DagsterEventType, EventLogEntry
+from dagster import AssetKey, DagsterEventType, DagsterInvalidSubsetError, EventLogEntry
 
 from bot4_live.settings import Settings
 from bot4_platform.beta import beta
@@ -65,8 +65,9 @@ def materialize(
     """Materialize `selection` with its checks; return the counts, also when steps failed.
 
     What is partitioned runs once for each of `partitions` (day, market), in order; then what is not partitioned runs
-    once. `selection` is in Dagster's syntax (`"*"`, `"+features"`), a list of asset names, or an AssetSelection.
-    Raises ValueError for a partition that the settings do not span or a selection that selects nothing.
+    once. `selection` is in Dagster's syntax (`"*"`, `'+key:"features"'` with all upstream), a list of asset names, or
+    an AssetSelection; assets that one step makes together come together. Raises ValueError for a partition that the
+    settings do not span, an unknown asset, or a selection that selects nothing.
     """
     if definitions is None:
         from bot4_platform.definitions import defs
@@ -79,7 +80,10 @@ def materialize(
                 f"no partition {part.key}: the first day is in BOT4_PLATFORM__DAY_START, markets in _MARKETS"
             )
     graph = definitions.resolve_asset_graph()
-    keys = _resolve(selection).resolve(graph)
+    try:
+        keys = _resolve(selection).required_multi_asset_neighbors().resolve(graph)
+    except DagsterInvalidSubsetError as error:
+        raise ValueError(f"selection {selection!r}: {str(error).splitlines()[0]}") from error
     if not keys:
         raise ValueError(f"the selection {selection!r} selects no asset")
     partitioned = [key for key in graph.toposorted_asset_keys if key in keys and graph.get(key).is_partitioned]
