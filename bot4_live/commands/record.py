@@ -31,7 +31,7 @@ class _Job:
 @click.option("--keep-whole", is_flag=True, help="Import what is whole of a damaged capture.")
 @click.option("--journal", type=click.Path(path_type=Path), help="Journal folder [the account's].")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this much real time.")
-@click.option("--until", help="Stop at this market time: ns since 1970, or ISO 8601 in UTC.")
+@click.option("--until", help="Stop at this original market time: ns since 1970, or ISO 8601 in UTC.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def command(
     capture: Path | None,

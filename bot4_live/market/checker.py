@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from bot4_live.events import HEADER, HEADER_SIZE, StaleCause, slots_of
+from bot4_live.events import HEADER, HEADER_SIZE, Kind, StaleCause, new_record, slots_of
 from bot4_live.market.book import book_apply, book_crossed, new_book
 
 _CROSSED = int(StaleCause.CROSSED)
@@ -26,8 +26,9 @@ class BookChecker:
     """Applies depth events to a book of its own."""
 
     def __init__(self) -> None:
-        """Begin empty."""
+        """Begin empty. Compiles on the way, so that no frame has to wait for it."""
         self.book = new_book()
+        self.check(new_record(Kind.NOTE))
 
     def check(self, record: np.ndarray) -> StaleCause | None:
         """Apply a depth record; return why the book can no longer be trusted, or None."""

@@ -25,6 +25,10 @@ from bot4_live.market.validation import Limits, Validator
 
 MAX_WAITING = 8192
 
+# An enum member costs a lookup each time it is named (Python 3.11); these are named for every frame.
+_DIFF, _SNAPSHOT = int(Kind.DEPTH_DIFF), int(Kind.DEPTH_SNAPSHOT)
+_KINDS = {int(kind): kind for kind in Kind}
+
 
 class RawLog(Protocol):
     """Where raw frames go: a journal."""
@@ -128,10 +132,10 @@ class FeedCore:
         record = self._judge(recv_ns, raw, 0)
         if record is None:
             return
-        kind = header_of(record)["kind"]
-        if kind == Kind.DEPTH_DIFF:
+        kind = int(header_of(record)["kind"])
+        if kind == _DIFF:
             self._diff(record)
-        elif kind == Kind.DEPTH_SNAPSHOT:
+        elif kind == _SNAPSHOT:
             self._snapshot(record)
         else:
             self._out(record)
@@ -184,7 +188,7 @@ class FeedCore:
         self._emit(record)
 
     def _out(self, record: np.ndarray) -> None:
-        self.counts.events[Kind(int(header_of(record)["kind"]))] += 1
+        self.counts.events[_KINDS[int(header_of(record)["kind"])]] += 1
         self._emit(record)
 
     def _wait(self, record: np.ndarray) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bot4_live.events import Reason
 
 MAX_UNITS = 10**15  # ticks or lots; larger numbers are an error upstream, and products must fit in int64 arithmetic
 MAX_TEXT = 40
 _DIGITS_E8 = 8
+_REMEMBERED = 1 << 16  # texts; markets repeat their prices and sizes
 
 
 class BrokenNumber(ValueError):
@@ -25,6 +26,7 @@ class Scale:
     """Turns decimal text into counts of `unit_e8` (1e-8 of the quantity's unit): a tick or a lot."""
 
     unit_e8: int
+    _known: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     def units(self, text: str) -> int:
         """Return the exact count of units.
@@ -32,6 +34,16 @@ class Scale:
         Accepts plain decimals only: digits, at most one point with digits on both sides. Raises BrokenNumber with
         NEGATIVE, BAD_NUMBER (exponents, blanks, signs, other scripts' digits), LOST_DIGITS or TOO_LARGE.
         """
+        known = self._known.get(text)
+        if known is not None:
+            return known
+        units = self._exact(text)
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[text] = units
+        return units
+
+    def _exact(self, text: str) -> int:
         whole, point, fraction = text.partition(".")
         digits = whole + fraction
         if not (whole and digits.isascii() and digits.isdigit() and len(text) <= MAX_TEXT) or (point and not fraction):

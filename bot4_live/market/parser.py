@@ -31,6 +31,7 @@ _HEADER = struct.Struct("<IIBBBBHHQqqqqq")
 Level = tuple[str, str]
 
 
+_SNAPSHOT, _REST, _STREAM = Kind.DEPTH_SNAPSHOT, int(Source.MARKET_REST), int(Source.MARKET_STREAM)
 _NOTHING = msgspec.Raw(b"")
 
 
@@ -165,7 +166,7 @@ def _record(
     if not 0 <= exch_ms < MAX_MS:
         raise _Refused(Reason.TIME_OUT_OF_RANGE, f"event time {exch_ms} ms")
     length = HEADER_SIZE + len(slots) * SLOT_SIZE // 2
-    source = Source.MARKET_REST if kind is Kind.DEPTH_SNAPSHOT else Source.MARKET_STREAM
+    source = _REST if kind is _SNAPSHOT else _STREAM
     exch_ns = exch_ms * 1_000_000
     data = bytearray(
         _HEADER.pack(length, 0, kind, flags, SCHEMA, source, instrument.id, instrument.version, 0, 0, exch_ns, a, b, -1)

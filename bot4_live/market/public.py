@@ -83,6 +83,8 @@ class PublicApi:
                 return body
         except (TimeoutError, aiohttp.ClientError) as error:
             cause = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+            if isinstance(error, aiohttp.ClientConnectorError):
+                cause = error.os_error.strerror or cause
             raise ConnectionError(f"{self._base} cannot be reached ({cause}); is the exchange running?") from None
 
     async def depth(self) -> bytes:

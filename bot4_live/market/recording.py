@@ -51,7 +51,7 @@ async def record_exchange(
     progress: Callable[[FeedCore, int], None] | None = None,
     times: StreamTimes | None = None,
 ) -> RecordingResult:
-    """Record until `seconds` of real time are over, market time `until_ns` is reached, or `stop` is set.
+    """Record until `seconds` of real time are over, original market time `until_ns` is reached, or `stop` is set.
 
     `progress(core, market_ns)` is called about five times a second. The journal is sealed at the end, also after an
     error. Raises ValueError for an endpoint that is not loopback, OSError when exchange or journal fail.
@@ -80,7 +80,8 @@ async def record_exchange(
                 core, stream_url(settings.ws_url, settings.symbol), api.depth, clock.now_ns,
                 times=times, quiet=lambda: clock.paused,
             )  # fmt: skip
-            work = _Work(sequencer, core, clock, stream, stop, seconds, until_ns, progress)
+            end_ns = None if until_ns is None else until_ns + said.shift_ns
+            work = _Work(sequencer, core, clock, stream, stop, seconds, end_ns, progress)
             await work.run()
         finally:
             journal.close()

@@ -12,6 +12,9 @@ import numpy as np
 
 from bot4_live.events import Kind, Reason, header_of, slots_of
 
+# Named for every frame, see feed_core.
+_TRADE, _TICKER, _DIFF = int(Kind.TRADE), int(Kind.BOOK_TICKER), int(Kind.DEPTH_DIFF)
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -71,11 +74,11 @@ class Validator:
         kind, exch_ns, a, b = int(head["kind"]), int(head["exch_ns"]), int(head["a"]), int(head["b"])
         if exch_ns and abs(exch_ns - recv_ns) > self.limits.max_clock_distance_ns:
             return Reason.TIME_OUT_OF_RANGE, f"exchange time is {(exch_ns - recv_ns) / 1e9:.3f} s from receive time"
-        if kind == Kind.TRADE:
+        if kind == _TRADE:
             return self._trade(a, int(slots[0, 0]), int(slots[0, 1]), recv_ns)
-        if kind == Kind.BOOK_TICKER:
+        if kind == _TICKER:
             return self._ticker(a, slots, recv_ns)
-        if kind == Kind.DEPTH_DIFF:
+        if kind == _DIFF:
             return self._diff(b, slots)
         return self._snapshot(slots)
 

@@ -1,0 +1,182 @@
+"""`bot4 record`: from a capture, and from the simulated exchange in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+
+import pytest
+from click.testing import CliRunner
+
+from bot4_live.commands.record import command
+from bot4_live.events import Kind, header_of
+from bot4_live.journal.reader import Journal
+from bot4_live.market.public import is_loopback
+
+
+def bot4(*args, **environment):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("BOT4_") or k == "BOT4_CACHE_DIR"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "bot4_live", *args],
+        env=env | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def exchange(*options):
+    """Run the simulated exchange; give what it says of itself when it listens."""
+    process = bot4("exchange", "--port", "0", "--seed", "5", *options, BOT4_EXCHANGE_TOKEN="t")
+    try:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.communicate(timeout=15)
+
+
+@pytest.fixture
+def account(tmp_path):
+    """Settings of an account under the test's folder."""
+    return {"BOT4_VAR": str(tmp_path), "BOT4_ACCOUNT": f"rec{os.getpid()}"}
+
+
+def test_recording_an_exchange_until_a_signal_stops_it(account, tmp_path):
+    with exchange("--speed", "8") as at:
+        recorder = bot4("record", "--json", **account, BOT4_REST_URL=at["rest"], BOT4_WS_URL=at["ws"])
+        journal_dir = tmp_path / account["BOT4_ACCOUNT"] / "journal"
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if any(path.stat().st_size > 100_000 for path in journal_dir.glob("raw-*")):
+                break
+            time.sleep(0.1)
+        recorder.send_signal(signal.SIGTERM)
+        out, err = recorder.communicate(timeout=30)
+    assert recorder.returncode == 0, err
+    said = json.loads(out)
+    assert said["stopped"] is True
+    assert said["source"] == "generator:5"
+    assert said["shift_ns"] == at["shift_ns"]
+    journal = Journal(journal_dir)
+    (segment,) = journal.segments()
+    assert segment.sealed
+    assert (segment.header.shift_ns, segment.header.speed_milli) == (at["shift_ns"], 8000)
+    got = Counter(Kind(int(header_of(record)["kind"])) for record in journal.events())
+    assert got[Kind.DEPTH_SNAPSHOT] == 1
+    assert got[Kind.QUARANTINE] == 0
+    assert got[Kind.BOOK_STALE] == 2  # start and end
+    assert min(got[Kind.DEPTH_DIFF], got[Kind.BOOK_TICKER], got[Kind.TRADE], got[Kind.TICK]) > 10
+    assert sum(got.values()) == said["last_seq"]
+    # The engine's clock is the exchange's market time: events are received about when they happened.
+    market = segment.headers[(segment.headers["exch_ns"] > 0) & (segment.headers["kind"] == Kind.TRADE)]
+    lag_ms = (market["recv_ns"] - market["exch_ns"]) / 1e6
+    assert -100 < float(lag_ms[lag_ms.size // 2]) < 4_000
+
+
+def test_recording_for_some_seconds_of_a_paused_market(account, tmp_path):
+    with exchange("--paused") as at:
+        recorder = bot4(
+            "record", "--seconds", "1.5", "--json", **account, BOT4_REST_URL=at["rest"], BOT4_WS_URL=at["ws"]
+        )
+        out, err = recorder.communicate(timeout=60)
+    assert recorder.returncode == 0, err
+    said = json.loads(out)
+    assert said["counts"]["events"] == {}
+    assert said["first_ns"] == said["last_ns"]
+    assert said["reconnects"] == 0
+
+
+def test_until_a_market_time_of_a_market_that_begins_to_run(account, tmp_path):
+    """The recorder is there first; then the market runs for 8 s of its time, 1 s of ours."""
+    with exchange("--speed", "8", "--paused") as at:
+        start = at["market_ns"] - at["shift_ns"]
+        until = start + 8_000_000_000
+        recorder = bot4(
+            "record", "--until", str(until), "--json", **account, BOT4_REST_URL=at["rest"], BOT4_WS_URL=at["ws"]
+        )
+        deadline = time.monotonic() + 60
+        while not list((tmp_path / account["BOT4_ACCOUNT"] / "journal").glob("seg-*")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(1.0)
+        request = urllib.request.Request(
+            at["rest"] + "/bot4/clock",
+            json.dumps({"paused": False}).encode(),
+            {"X-Bot4-Token": "t", "Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request, timeout=5).close()
+        out, err = recorder.communicate(timeout=60)
+    assert recorder.returncode == 0, err
+    said = json.loads(out)
+    assert said["first_ns"] - at["shift_ns"] == start
+    assert until - 200_000_000 <= said["last_ns"] - at["shift_ns"] <= until + 5_000_000_000
+    (segment,) = Journal(tmp_path / account["BOT4_ACCOUNT"] / "journal").segments()
+    kinds = Counter(segment.headers["kind"].tolist())
+    assert kinds[Kind.CLOCK_OFFSET] >= 1
+    assert kinds[Kind.TRADE] > 10
+    assert kinds[Kind.TICK] >= 780
+
+
+def test_an_exchange_that_is_not_there(account, tmp_path):
+    recorder = bot4("record", "--seconds", "1", **account, BOT4_REST_URL="http://127.0.0.1:9")
+    _, err = recorder.communicate(timeout=60)
+    assert recorder.returncode == 1
+    assert err.count("\n") == 1
+    assert "cannot be reached" in err
+    assert "is the exchange running?" in err
+    assert not (tmp_path / account["BOT4_ACCOUNT"]).exists()
+
+
+def test_only_loopback_is_allowed(account, tmp_path):
+    recorder = bot4("record", "--seconds", "1", **account, BOT4_REST_URL="https://fapi.binance.com")
+    _, err = recorder.communicate(timeout=60)
+    assert recorder.returncode == 1
+    assert "is not on this machine" in err
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("http://127.0.0.1:8411", True),
+        ("http://127.9.9.9", True),
+        ("ws://localhost:1", True),
+        ("ws://[::1]:1", True),
+        ("http://127.0.0.1.example.com", False),
+        ("http://localhost.example.com", False),
+        ("http://10.0.0.1", False),
+        ("https://user@127.0.0.1@example.com/", False),
+        ("127.0.0.1:80", False),
+        ("", False),
+    ],
+)
+def test_what_loopback_is(url, local):
+    assert is_loopback(url) is local
+
+
+def test_importing_a_capture(tmp_path, monkeypatch, frames, base_ns):
+    monkeypatch.setenv("BOT4_VAR", str(tmp_path))
+    path = tmp_path / "capture"
+    raws = [frames.diff(1, 10, 0), frames.snapshot(8, [["1", "1"]], [["2", "1"]]), frames.trade(1, "1.5", "1")]
+    path.write_bytes(b"".join(b"%d %s\n" % (base_ns + i, raw) for i, raw in enumerate(raws)) + b"17 {")
+    broken = CliRunner().invoke(command, ["--capture", str(path), "--journal", str(tmp_path / "j0")])
+    assert isinstance(broken.exception, ValueError)
+    assert "line 4: the line is cut" in str(broken.exception)
+    result = CliRunner().invoke(
+        command, ["--capture", str(path), "--keep-whole", "--journal", str(tmp_path / "j"), "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert said["frames"] == 3
+    assert "line 4" in said["damage"]
+    assert "line 4" in result.stderr
+    plain = CliRunner().invoke(command, ["--capture", str(path), "--keep-whole", "--until", "2030-01-01"])
+    assert plain.exit_code == 0
+    assert "3 frames from capture:capture" in plain.stdout
+    for wrong in (["--until", "soon"], ["--seconds", "1"]):
+        assert CliRunner().invoke(command, ["--capture", str(path), *wrong]).exit_code == 2
