@@ -28,11 +28,11 @@ run: setup ## the main job, end to end (CAPTURE=FILE for your own market)
 	@$(BIN)/bot4 demo $(if $(CAPTURE),--capture "$(CAPTURE)")
 
 test: setup lint ## linters, types, contracts and the tests
-	@$(BIN)/python -m tests.warm
+	@$(BIN)/python -m bot4_live.warm
 	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadgroup -m "not slow" $(ARGS)
 
 test-slow: setup ## the long tests
-	@$(BIN)/python -m tests.warm
+	@$(BIN)/python -m bot4_live.warm
 	@$(BIN)/pytest -q -m slow $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter

@@ -49,6 +49,11 @@ def budget(recv_ns: int, orders_per_s: int, burst: int) -> np.ndarray:
     return record(Kind.BUDGET, recv_ns, orders_per_s, burst)
 
 
+def intent(recv_ns: int, lots: int) -> np.ndarray:
+    """Return INTENT: an operator asks for `lots` (signed) more position, at once."""
+    return record(Kind.INTENT, recv_ns, lots, source=Source.OPERATOR)
+
+
 def slow_feature(recv_ns: int, key: int, value: float, event_ns: int, created_ns: int) -> np.ndarray:
     """Return SLOW_FEATURE; `key` is an id of settings.SLOW_FEATURES and both times are on the engine's clock."""
     made = record(Kind.SLOW_FEATURE, recv_ns, key, created_ns, slots=1, source=Source.FEEDER)

@@ -63,6 +63,8 @@ class Kind(IntEnum):
     SLOW_FEATURE = 20  # a=slow feature id b=created_ns; s0=(event_ns, value as float64 bits)
     HOLD = 21  # a=1: nothing leaves but cancels and reduce-only; a=0: reconciled
     BUDGET = 22  # a=orders a second, b=burst
+    INTENT = 23  # a=lots (signed): an operator asks for this change of position, at once, through the risk gate;
+    #              fewer than the venue allows means the smallest it allows
     # Account and orders. a=order id (bot4_live.execution.order_id), 0 for an order that is not ours.
     POSITION = 32  # a=position lots (signed) b=entry price e8 c=venue update ns: truth from the venue
     BALANCE = 33  # a=wallet_e8 b=available_e8

@@ -44,6 +44,9 @@ from bot4_live.session.venue import read_market, require_loopback, wait_until_ru
 from bot4_live.settings import Settings
 
 
+REPORT_S = 1.0
+
+
 @dataclass(frozen=True)
 class Options:
     """How long to run (real seconds, or until an engine time), and whether a model is needed."""
@@ -195,6 +198,7 @@ class Runner:
             self.account.run(),
             stream.run(),
             self._announce(),
+            self._keep_report(),
         ):
             self._start(work)
         with contextlib.suppress(TimeoutError):
@@ -215,6 +219,12 @@ class Runner:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)
+
+    async def _keep_report(self) -> None:
+        """Write the session's report every second, so that one which is killed has left it too."""
+        while True:
+            await asyncio.sleep(REPORT_S)
+            report.write_report(self.settings.state_dir, self.session, self.context.core, self._started, {})
 
     async def _announce(self) -> None:
         """Say, once, that trading begins: the venue and the log agree and the book is in use."""

@@ -15,6 +15,7 @@ from numba.np.numpy_support import carray
 from bot4_live.engine_state import OUT_BYTES, STATE
 from bot4_live.events import HEADER_SIZE, Flag, Kind, Mode
 from bot4_live.execution.account import on_fill, on_position
+from bot4_live.execution.intents import on_intent
 from bot4_live.execution.orders import on_order_event
 from bot4_live.execution.quotes import enter_emergency, evaluate
 from bot4_live.features.kernels import update
@@ -28,8 +29,8 @@ _SLOTS = np.full(256, -1, np.int64)
 for _kind, _n in {
     Kind.DEPTH_SNAPSHOT: 1, Kind.DEPTH_DIFF: 1, Kind.BOOK_TICKER: 2, Kind.TRADE: 1, Kind.BOOK_STALE: 0,
     Kind.QUARANTINE: 0, Kind.TICK: 0, Kind.SESSION: 0, Kind.CLOCK_OFFSET: 0, Kind.INSTRUMENT: 4, Kind.PARAMS: 0,
-    Kind.MODE: 0, Kind.MODEL_SWAP: 2, Kind.SLOW_FEATURE: 1, Kind.HOLD: 0, Kind.BUDGET: 0, Kind.POSITION: 0,
-    Kind.BALANCE: 0, Kind.ORDER_ACCEPTED: 0, Kind.ORDER_FILL: 2, Kind.ORDER_CANCELED: 0, Kind.ORDER_REJECTED: 0,
+    Kind.MODE: 0, Kind.MODEL_SWAP: 2, Kind.SLOW_FEATURE: 1, Kind.HOLD: 0, Kind.BUDGET: 0, Kind.INTENT: 0,
+    Kind.POSITION: 0,    Kind.BALANCE: 0, Kind.ORDER_ACCEPTED: 0, Kind.ORDER_FILL: 2, Kind.ORDER_CANCELED: 0, Kind.ORDER_REJECTED: 0,
     Kind.ORDER_EXPIRED: 0, Kind.ORDER_UNKNOWN: 0, Kind.ORDER_ADOPTED: 1, Kind.CANCEL_REJECTED: 0,
     Kind.SEND_ATTEMPT: 0, Kind.SUPPRESSED: 0, Kind.NOTE: 0,
 }.items():  # fmt: skip
@@ -46,7 +47,7 @@ _SNAPSHOT, _DIFF, _TRADE, _STALE = (
     int(Kind.BOOK_STALE),
 )
 _TICK, _SESSION, _INSTRUMENT, _BUDGET = int(Kind.TICK), int(Kind.SESSION), int(Kind.INSTRUMENT), int(Kind.BUDGET)
-_MODE, _HOLD = int(Kind.MODE), int(Kind.HOLD)
+_MODE, _HOLD, _INTENT = int(Kind.MODE), int(Kind.HOLD), int(Kind.INTENT)
 _POSITION, _BALANCE, _FILL = int(Kind.POSITION), int(Kind.BALANCE), int(Kind.ORDER_FILL)
 _ACCEPTED, _CANCEL_REJECTED = int(Kind.ORDER_ACCEPTED), int(Kind.CANCEL_REJECTED)
 _ATTEMPT, _SUPPRESSED = int(Kind.SEND_ATTEMPT), int(Kind.SUPPRESSED)
@@ -186,6 +187,8 @@ def apply(s: Any, h: Any, slots: np.ndarray) -> None:
     elif kind == _HOLD:
         s.hold = 1 if h.a != 0 else 0
         evaluate(s)
+    elif kind == _INTENT:
+        on_intent(s, h.a)
     elif _INSTRUMENT <= kind <= _BUDGET:
         on_config(s, h, slots)
         if kind == _INSTRUMENT:

@@ -51,12 +51,14 @@ CONTROL = np.dtype(
             "mode_request_id",
             "rearm_request",
             "operator_pid",
+            "intent_lots",
+            "intent_id",
         ],
-        "formats": ["<u8"] + ["<i8"] * 22,
+        "formats": ["<u8"] + ["<i8"] * 24,
         "offsets": [0]
         + [64 + 8 * i for i in range(9)]
         + [256 + 8 * i for i in range(8)]
-        + [448 + 8 * i for i in range(5)],
+        + [448 + 8 * i for i in range(7)],
         "itemsize": SIZE,
     }
 )

@@ -196,6 +196,10 @@ class SafetyVenue:
         )
         return order
 
+    def signed_get(self, path: str, params: dict[str, Any]) -> Any:
+        """Return the answer to any signed query."""
+        return self._signed("GET", path, params)
+
     # The wire.
 
     def _public(self, path: str, params: dict[str, Any]) -> Any:

@@ -34,6 +34,7 @@ class ControlLink:
                 f"`bot4 mode rearm --confirm {settings.account}`"
             )
         self.gate = Gate(self.block)
+        self._intent = self.block.get("intent_id")  # what was asked before this session is not for it
         self.set_state(RunnerState.STARTING)
         self.block.set("disconnected", 0)
         self.block.set("runner_request", 0)
@@ -70,6 +71,14 @@ class ControlLink:
         if changed:
             self.block.set("runner_request", mode)
         return changed
+
+    def take_intent(self) -> int:
+        """Return the lots (signed) an operator newly asked for, 0 when there is nothing new."""
+        wanted = self.block.get("intent_id")
+        if wanted == self._intent:
+            return 0
+        self._intent = wanted
+        return self.block.get("intent_lots")
 
     def beat(self, open_orders: int = 0, position: int = 0, last_seq: int = 0) -> None:
         """Say that the runner lives, and what it holds."""

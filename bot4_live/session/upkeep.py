@@ -67,6 +67,8 @@ class Upkeep:
             context.control.beat(len(ledger.live_orders()), ledger.position, core.last_seq)
             for record in self._feeder.take():
                 core.publish(record)
+            if (lots := context.control.take_intent()) != 0:
+                core.publish(engine_events.intent(0, lots))
             self._watch_journal()
             await asyncio.sleep(BEAT_S)
 

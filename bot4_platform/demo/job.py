@@ -1,0 +1,237 @@
+"""The main job, end to end: exchange, capture, platform, two live sessions, kill, replay, report."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bot4_live.safety.control import CONTROL_FILE, ControlBlock
+from bot4_live.settings import Settings, load
+from bot4_live.simulation import bad_frames
+from bot4_live.simulation.generator import generate, write_capture
+from bot4_platform.demo.children import Child, Children
+from bot4_platform.demo.market import GENERATED_S, Exchange, Keys
+from bot4_platform.demo.plan import SECOND, Plan, make_plan
+from bot4_platform.demo.progress import Stages
+
+READY_S = 90.0
+POSITION_WAIT_S = 8.0
+
+
+@dataclass
+class Job:
+    """One run; `run` fills the fields that the summary and the report read."""
+
+    folder: Path
+    capture: Path | None
+    seed: int
+    longest_s: float
+    stages: Stages = field(default_factory=Stages)
+    settings: Settings = field(init=False)
+    exchange: Exchange = field(init=False)
+    plan: Plan = field(init=False)
+    clock: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    sessions: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Do everything up to the report. Raises ChildError, ValueError or OSError with what went wrong."""
+        if self.capture is not None and not self.capture.is_file():
+            raise FileNotFoundError(2, "there is no such capture", str(self.capture))
+        keys = self._prepare()
+        environment = {
+            "BOT4_VAR": str(self.folder),
+            "BOT4_ACCOUNT": self.facts["account"],
+            "PYTHONUNBUFFERED": "1",
+            **keys.environment(),
+        }
+        with Children(environment, self.folder / "logs") as children:
+            warm = children.start("compile", "-m", "bot4_live.warm", command=[sys.executable])
+            self._start_exchange(children, keys)
+            # The platform runs in this process: it reads the same environment as the children.
+            environment |= {"BOT4_REST_URL": self.exchange.rest, "BOT4_WS_URL": self.facts["ws"]}
+            children.env.update(environment)
+            os.environ.update(environment)
+            self.settings = load()
+            watchdog = children.start("watchdog", "watchdog")
+            watchdog.next_json(READY_S)
+            self._capture(children)
+            with self.stages.stage("compile", "waiting for the engine to be compiled (begun at the start)"):
+                warm.wait(180)
+            self._verify(children)
+            self._platform()
+            self._live(children)
+            self._kill(children)
+            self._account()
+            self._replay(children)
+
+    # Stages.
+
+    def _prepare(self) -> Keys:
+        previous = self.folder.with_name(f"{self.folder.name}-previous")
+        with self.stages.stage("prepare", f"a fresh account under {self.folder}"):
+            if self.folder.exists():
+                if previous.exists():
+                    shutil.rmtree(previous)
+                self.folder.rename(previous)
+            self.folder.mkdir(parents=True)
+            self.facts["account"] = datetime.now(UTC).strftime("demo-%Y%m%d-%H%M%S")
+            keys = Keys.make()
+            keys.write_accounts(self.folder / "accounts.json", self.facts["account"])
+            frames = bad_frames.bad_frames()
+            bad_frames.save(self.folder / "bad-frames.json", frames)
+            self.facts["bad_frames"] = {r.name: n for r, n in bad_frames.expected(frames).items()}
+        return keys
+
+    def _start_exchange(self, children: Children, keys: Keys) -> None:
+        with self.stages.stage("exchange", "starting the simulated exchange"):
+            market = (
+                ["--capture", str(self.capture)]
+                if self.capture
+                else ["--seed", str(self.seed), "--duration", str(min(GENERATED_S, self.longest_s))]
+            )
+            args = ["--port", "0", "--paused", "--accounts", str(self.folder / "accounts.json")]
+            args += ["--bad-frames", str(self.folder / "bad-frames.json")]
+            ready = children.start("exchange", "exchange", *market, *args).next_json(READY_S)
+            self.exchange = Exchange(ready["rest"], keys.token)
+            self.facts["ws"] = ready["ws"]
+            self.clock = self.exchange.clock()
+            begin = int(self.clock["market_ns"]) - int(self.clock["shift_ns"])
+            self.plan = make_plan(begin, int(self.clock["end_ns"]), self.longest_s)
+            self.stages.say(f"market: {self.clock['source']}, {(self.plan.end_ns - begin) / SECOND:.0f} s of it")
+
+    def _run_market(self, until_ns: int, speed: float) -> None:
+        self.exchange.clock(speed_milli=round(speed * 1000), until_ns=until_ns, paused=False)
+
+    def _capture(self, children: Children) -> None:
+        plan = self.plan
+        title = f"capturing {plan.captured_s:.0f} s of market at {plan.capture_speed:g}x"
+        with self.stages.stage("capture", title):
+            self.exchange.clock(speed_milli=round(plan.capture_speed * 1000))
+            recorder = children.start("record", "record", "--until", str(plan.live_from_ns), "--json")
+            time.sleep(0.1)
+            while recorder.process.poll() is None and not self._connected(recorder):
+                time.sleep(0.05)
+            self._run_market(plan.live_from_ns, plan.capture_speed)
+            while recorder.process.poll() is None and (now := self.exchange.clock())["paused"] is False:
+                self.stages.tick(f"{now['frames_sent']:,} frames")
+                time.sleep(0.5)
+            result = recorder.finish(60)
+            self.facts["capture"] = result
+            self.stages.say(f"{result['counts']['frames']:,} frames journaled")
+
+    def _connected(self, recorder: Child) -> bool:
+        return self.exchange.clock().get("clients", 1) > 0
+
+    def _verify(self, children: Children) -> None:
+        with self.stages.stage("verify_book", "proving the order book against the best quotes"):
+            if self.capture is not None:
+                args = ["verify-book", str(self.capture), "--json"]
+            else:
+                path = self.folder / "generated.gz"
+                write_capture(path, generate(self.seed, duration_s=min(GENERATED_S, self.longest_s)))
+                args = ["verify-book", str(path), "--json"]
+            self.facts["book"] = children.start("verify-book", *args).finish(120)
+            book = self.facts["book"]
+            self.stages.say(f"{book['matched']:,} of {book['compared']:,} best quotes match, {book['gaps']} gaps")
+
+    def _platform(self) -> None:
+        from bot4_platform.demo.platform_run import materialize_all
+
+        with self.stages.stage("platform", "Dagster: ticks, candles, features, quality, training, promotion"):
+            self.facts["platform"] = materialize_all(self.settings, self.stages)
+
+    def _live(self, children: Children) -> None:
+        plan = self.plan
+        title = f"live (paper) at {plan.live_speed:g}x, market time after everything that trained the model"
+        with self.stages.stage("live", title):
+            self.sessions.append(self._session(children, "live-1", plan.real_time_from_ns, plan.live_speed))
+        with self.stages.stage("real_time", "restarted at 1x, where latencies mean something"):
+            self.sessions.append(self._session(children, "live-2", plan.kill_ns, 1.0))
+
+    def _session(self, children: Children, name: str, until_ns: int, speed: float) -> dict[str, Any]:
+        """Run one session to its clean stop and return its report; the market pauses when it has stopped."""
+        shift = int(self.clock["shift_ns"])
+        self.exchange.clock(speed_milli=round(speed * 1000))
+        runner = children.start(name, "live", "--until-market-ns", str(until_ns + shift), "--json")
+        self._run_market(until_ns + SECOND, speed)
+        ready = runner.next_json(READY_S)
+        self.facts.setdefault("live_from_ns", int(ready["market_ns"]) - shift)
+        self.stages.say(f"trading: model version {ready['model_version']}, position {ready['position_lots']} lots")
+        while runner.process.poll() is None:
+            self.stages.tick(f"{(until_ns - self.exchange.original_ns()) / SECOND:.0f} s of market left")
+            time.sleep(0.5)
+        report = runner.finish(30)
+        counted = report["counters"]
+        self.stages.say(f"{counted['orders_sent']} orders, {counted['fills']} fills, stopped cleanly")
+        return report | {"speed": speed}
+
+    def _kill(self, children: Children) -> None:
+        """The button, pressed while there are open orders and a position."""
+        with self.stages.stage("kill", "the kill button, pressed with open orders and a position"):
+            block = ControlBlock(self.settings.shm_dir / CONTROL_FILE)
+            runner = children.start("live-3", "live")
+            self._run_market(self.plan.end_ns, 1.0)
+            session = runner.next_json(READY_S)["session"]
+            self.facts["position_taken"] = self._take_position(block)
+            self.facts["at_kill"] = {
+                "open_orders": block.get("open_orders"), "position_lots": block.get("position_lots")
+            }  # fmt: skip
+            self.stages.say(f"pressed with {self.facts['at_kill']}")
+            children.start("press", "watchdog", "press").finish(10)
+            path = self.settings.state_dir / "kill.json"
+            deadline = time.monotonic() + self.settings.kill_budget_s + 15
+            while not self._confirmed(path):
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"the kill was not confirmed; see {path} and the watchdog's log")
+                time.sleep(0.02)
+            self.facts["kill"] = json.loads(path.read_text())
+            self.facts["runner_exit"] = runner.wait(10)
+            report = self.settings.state_dir / f"latency-{session}.json"
+            self.facts["last_session"] = json.loads(report.read_text())
+            kill = self.facts["kill"]
+            self.stages.say(f"flat after {kill['flat_ms']:.0f} ms, confirmed after {kill['kill_ms']:.0f} ms")
+
+    def _take_position(self, block: ControlBlock) -> bool:
+        """Wait for orders and a position; ask for the smallest position, by the ordinary path, when none comes."""
+        asked = False
+        began = time.monotonic()
+        while time.monotonic() - began < 3 * POSITION_WAIT_S:
+            if block.get("open_orders") > 0 and block.get("position_lots") != 0:
+                return asked
+            if not asked and block.get("position_lots") == 0 and time.monotonic() - began > 1.0:
+                block.set("intent_lots", 1)
+                block.set("intent_id", time.monotonic_ns())
+                asked = True
+            time.sleep(0.02)
+        return asked
+
+    @staticmethod
+    def _confirmed(path: Path) -> bool:
+        return path.exists() and json.loads(path.read_text()).get("state") == "confirmed"
+
+    def _account(self) -> None:
+        from bot4_platform.demo.venue_truth import read_account
+
+        with self.stages.stage("account", "asking the exchange what the account came to"):
+            self.facts["venue"] = read_account(self.settings)
+            self.exchange.clock(paused=True)
+
+    def _replay(self, children: Children) -> None:
+        from bot4_live.journal.client import settle
+
+        with self.stages.stage("replay", "replaying the journal in a fresh process"):
+            settle(self.settings.journal_dir, self.settings.shm_dir)
+            args = ["replay", str(self.settings.journal_dir), "--models", str(self.settings.models_dir), "--json"]
+            replay = children.start("replay", *args)
+            replay.wait(180)
+            self.facts["replay"] = replay.finish(5)
+            result = self.facts["replay"]
+            self.stages.say(f"{result['commands']:,} commands, identical: {result['identical']}")
