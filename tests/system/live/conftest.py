@@ -1,0 +1,243 @@
+"""Real processes for the live half: a simulated exchange, a watchdog, a runner; and an auditor who compares."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from contextlib import contextmanager
+
+import pytest
+
+from bot4_live.events import Kind, header_of
+from bot4_live.execution.order_id import from_client_id
+from bot4_live.execution.signing import signed_query
+from bot4_live.journal.reader import Journal
+from bot4_live.safety.control import CONTROL_FILE, ControlBlock
+from bot4_live.settings import Settings
+
+BOT4 = [sys.executable, "-m", "bot4_live"]
+SPEED = 8.0
+TOKEN = "for-tests"
+ACCOUNTS = 12
+# Quotes that move with every tick of the market: many orders, cancels and fills in little time.
+BUSY = {"BOT4_STRATEGY__REQUOTE_MS": "50", "BOT4_STRATEGY__HYSTERESIS_TICKS": "0", "BOT4_STRATEGY__GAMMA": "0.01"}
+
+
+def clean_environment():
+    return {name: value for name, value in os.environ.items() if not name.startswith("BOT4_")} | {
+        name: os.environ[name] for name in ("BOT4_CACHE_DIR",) if name in os.environ
+    }
+
+
+def read_line(process, timeout_s):
+    """Return the first line of stdout as JSON; None when the process ended or the time is over."""
+    ready, _, _ = select.select([process.stdout], [], [], timeout_s)
+    line = process.stdout.readline() if ready else b""
+    return json.loads(line) if line else None
+
+
+class Exchange:
+    """The running exchange and what an account would be shown there."""
+
+    def __init__(self, process, ready):
+        self.process, self.rest, self.ws = process, ready["rest"], ready["ws"]
+
+    def get(self, path, account, **params):
+        stamp = json.loads(self._read(f"{self.rest}/fapi/v1/time"))["serverTime"]
+        query = signed_query(params | {"timestamp": stamp, "recvWindow": 60_000}, f"run-secret-{account}")
+        request = urllib.request.Request(f"{self.rest}{path}?{query}", headers={"X-MBX-APIKEY": f"run-{account}"})
+        return json.loads(self._read(request))
+
+    def post(self, path, body):
+        data = json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.rest}{path}", data, {"X-Bot4-Token": TOKEN}, method="POST")
+        return json.loads(self._read(request))
+
+    @staticmethod
+    def _read(request):
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.read()
+
+    def open_orders(self, account):
+        return self.get("/fapi/v1/openOrders", account, symbol="BTCUSDT")
+
+    def position_lots(self, account):
+        rows = self.get("/fapi/v2/positionRisk", account, symbol="BTCUSDT")
+        return round(float(rows[0]["positionAmt"]) * 1000)
+
+    def trades(self, account):
+        found, first = [], 0
+        while True:
+            rows = self.get("/fapi/v1/userTrades", account, symbol="BTCUSDT", fromId=first, limit=1000)
+            found += rows
+            if len(rows) < 1000:
+                return found
+            first = rows[-1]["id"] + 1
+
+    def orders(self, account):
+        found, first = [], 0
+        while True:
+            rows = self.get("/fapi/v1/allOrders", account, symbol="BTCUSDT", orderId=first, limit=1000)
+            found += rows
+            if len(rows) < 1000:
+                return found
+            first = rows[-1]["orderId"] + 1
+
+
+@pytest.fixture(scope="session")
+def exchange(tmp_path_factory):
+    """One exchange for all tests here: a generated market at 8x, a dozen accounts."""
+    folder = tmp_path_factory.mktemp("exchange")
+    keys = {}
+    for i in range(ACCOUNTS):
+        for role in ("run", "dog"):
+            keys[f"{role}-a{i}"] = {"secret": f"{role}-secret-a{i}", "account": f"a{i}", "balance": "100000"}
+    (folder / "accounts.json").write_text(json.dumps(keys))
+    command = [*BOT4, "exchange", "--seed", "7", "--duration", "7200", "--port", "0", "--speed", str(SPEED)]
+    with (folder / "exchange.err").open("wb") as errors:
+        process = subprocess.Popen(
+            [*command, "--accounts", str(folder / "accounts.json")],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=clean_environment() | {"BOT4_EXCHANGE_TOKEN": TOKEN},
+        )
+    ready = read_line(process, 60)
+    assert ready, (folder / "exchange.err").read_text()
+    yield Exchange(process, ready)
+    process.terminate()
+    process.wait(10)
+    process.stdout.close()
+
+
+class Stack:
+    """One account on the exchange: its settings, its watchdog, and runners one after another."""
+
+    def __init__(self, exchange, folder, account):
+        self.exchange, self.folder, self.account = exchange, folder, account
+        self.environment = clean_environment() | {
+            "BOT4_VAR": str(folder), "BOT4_ACCOUNT": account, "BOT4_REST_URL": exchange.rest,
+            "BOT4_WS_URL": exchange.ws, "BOT4_API_KEY": f"run-{account}", "BOT4_API_SECRET": f"run-secret-{account}",
+            "BOT4_WATCHDOG_API_KEY": f"dog-{account}", "BOT4_WATCHDOG_API_SECRET": f"dog-secret-{account}",
+            "BOT4_RECV_WINDOW_MS": "1000",
+        }  # fmt: skip
+        self.settings = Settings(var=folder, account=account)
+        self.watchdog = None
+        self._started = []
+
+    def start_watchdog(self):
+        self.watchdog = self._spawn(["watchdog"], {})
+        assert read_line(self.watchdog, 30), self.log("watchdog")
+
+    def _spawn(self, arguments, extra):
+        with (self.folder / f"{arguments[0]}.err").open("ab") as errors:
+            process = subprocess.Popen(
+                [*BOT4, *arguments], stdout=subprocess.PIPE, stderr=errors, env=self.environment | extra
+            )
+        self._started.append(process)
+        return process
+
+    def log(self, name):
+        path = self.folder / f"{name}.err"
+        return path.read_text()[-4000:] if path.exists() else ""
+
+    def start_runner(self, **extra):
+        """Start a runner; return (process, ready line, seconds to it)."""
+        began = time.monotonic()
+        process = self._spawn(["live", "--no-model", "--seconds", "120"], BUSY | extra)
+        ready = read_line(process, 60)
+        return process, ready, time.monotonic() - began
+
+    def control(self, field):
+        return ControlBlock(self.settings.shm_dir / CONTROL_FILE, writable=False).get(field)
+
+    def wait(self, condition, timeout_s, what):
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, f"{what}\n{self.log('live')}"
+            time.sleep(0.02)
+
+    def agrees(self):
+        """Return whether the runner and the venue name the same position and number of open orders."""
+        ours = self.control("position_lots"), self.control("open_orders")
+        theirs = self.exchange.position_lots(self.account), len(self.exchange.open_orders(self.account))
+        return ours == theirs
+
+    def stop_runner(self, process):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, self.log("live")
+
+    def close(self):
+        for process in self._started:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(15)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+            process.stdout.close()
+
+    def audit(self):
+        """Compare the whole journal with the venue's books; return counts. Nothing may be doubled or missing."""
+        records = list(Journal(self.settings.journal_dir).records())
+        heads = [header_of(record) for record in records]
+        decided = Counter(int(h["a"]) for h in heads if h["kind"] == Kind.CMD_NEW)
+        attempts = Counter(int(h["a"]) for h in heads if h["kind"] == Kind.SEND_ATTEMPT and h["b"] == Kind.CMD_NEW)
+        fills = Counter((int(h["b"]), int(h["c"])) for h in heads if h["kind"] == Kind.ORDER_FILL)
+        venue_orders = self.exchange.orders(self.account)
+        venue_ids = Counter(from_client_id(row["clientOrderId"]) for row in venue_orders)
+        venue_fills = {(row["id"], row["orderId"]) for row in self.exchange.trades(self.account)}
+        assert max(decided.values(), default=1) == 1, "an order id was decided twice"
+        assert max(attempts.values(), default=1) == 1, "an order was sent twice"
+        assert max(venue_ids.values(), default=1) == 1, "the venue has a client id twice"
+        assert max(fills.values(), default=1) == 1, "a fill is in the log twice"
+        assert set(venue_ids) <= set(attempts), "the venue has an order whose attempt is not in the log"
+        assert set(fills) == venue_fills, "the log's fills are not the venue's"
+        return {"orders": len(venue_ids), "fills": len(fills), "attempts": len(attempts)}
+
+
+@pytest.fixture
+def accounts(request):
+    """Hands out account names of the shared exchange, each once."""
+    counter = request.config.stash.setdefault(_USED, [0])
+    name = f"a{counter[0]}"
+    counter[0] += 1
+    assert counter[0] <= ACCOUNTS
+    return name
+
+
+_USED = pytest.StashKey[list[int]]()
+
+
+@pytest.fixture
+def stack(exchange, accounts, tmp_path):
+    """One account with a running watchdog."""
+    made = Stack(exchange, tmp_path, accounts)
+    try:
+        made.start_watchdog()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def faults(exchange):
+    """Set the exchange's faults for a while."""
+
+    @contextmanager
+    def during(**plan):
+        exchange.post("/bot4/faults", plan)
+        try:
+            yield
+        finally:
+            exchange.post("/bot4/faults", {})
+
+    return during
