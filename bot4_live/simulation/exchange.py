@@ -59,7 +59,8 @@ class Exchange:
             raise ValueError(f"{source.name} ends at {source.last_ns + source.skew_ns} ns, before --from-ns {start_ns}")
         wall_ms = time.time_ns() // MS
         self.shift_ms = wall_ms - start_ns // MS if shift_ms is None else shift_ms
-        self.time = MarketTime(start_ns, speed_milli=speed_milli, paused=paused, until_ns=until_ns)
+        # A moment before the first frame: who connects to a paused exchange misses none.
+        self.time = MarketTime(start_ns - 1, speed_milli=speed_milli, paused=paused, until_ns=until_ns)
         # Ids grow from one start of the exchange to the next.
         self.venue = Venue(self.instrument, MarketBook(self.reader.read(source.snapshot)), accounts, wall_ms * 1000)
         self.hub = Hub(faults)

@@ -48,7 +48,7 @@ class Listener:
     account: str | None = None
     listen_key: str = ""
     faults: FrameFaults | None = None
-    sent: int = 0
+    limit_bytes: int = SLOW_BYTES
 
     def send(self, frames: list[bytes]) -> bool:
         """Write frames at once; return False when the client is gone, too slow, or cut off by a fault.
@@ -62,8 +62,7 @@ class Listener:
             return False
         if frames:
             self.transport.write(b"".join(frames))
-            self.sent += len(frames)
-        if broken or self.transport.get_write_buffer_size() > SLOW_BYTES:
+        if broken or self.transport.get_write_buffer_size() > self.limit_bytes:
             self.transport.abort()
             return False
         return True
@@ -83,7 +82,7 @@ class Hub:
     def __init__(self, plan: FaultPlan | None = None) -> None:
         """Begin without listeners."""
         self.listeners: set[Listener] = set()
-        self.slow = 0  # cut off so far
+        self.cut_off = 0  # too slow, gone, or by a fault
         self._plan = plan
         self._connections = 0
 
@@ -136,7 +135,7 @@ class Hub:
 
     def _deliver(self, listener: Listener, frames: list[bytes]) -> None:
         if not listener.send(frames):
-            self.slow += 1
+            self.cut_off += 1
             self.listeners.discard(listener)
 
     @staticmethod
