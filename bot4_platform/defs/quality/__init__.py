@@ -1,8 +1,12 @@
-"""X."""
+"""Data quality from a minute's distance: profiles, Great Expectations, Data Docs."""
 
 import dagster as dg
 
 
 def definitions() -> dg.Definitions:
     """Return the definitions of this domain."""
-    return dg.Definitions()
+    from bot4_platform.defs.quality import assets
+
+    return dg.Definitions(
+        assets=[assets.minute_profiles, assets.data_docs], asset_checks=[assets.profiles_count_everything]
+    )

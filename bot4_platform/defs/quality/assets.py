@@ -1,0 +1,102 @@
+"""Minute profiles of the ticks, and the Data Docs that judge them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from bot4_platform.checks import OWNERS, market_check
+from bot4_platform.partitions import MARKET_DAYS, market_day
+from bot4_platform.resources import Bot4Resource
+
+SUITE_CHECKS = ("market_minutes", "quote_sample", "slow_features")
+
+
+@dg.asset(
+    deps=["trades", "quotes", "depth"],
+    partitions_def=MARKET_DAYS,
+    group_name="quality",
+    owners=OWNERS,
+    kinds={"parquet", "polars"},
+    code_version="1",
+    description="One row a minute: counts, spread, range, longest gap between quotes, latency. "
+    "Great Expectations judges these, not ten million events.",
+)
+def minute_profiles(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.MaterializeResult:
+    """Profile one market day."""
+    from bot4_platform.journal_source import seals_of
+    from bot4_platform.quality import profiles
+    from bot4_platform.reporting import table, when, written
+
+    part, lake = market_day(context), bot4.lake()
+    shift = seals_of(bot4.settings().journal_dir, part)[-1].shift_ns
+    frame = profiles.minute_profiles(*(lake.read(name, *part) for name in ("trades", "quotes", "depth")), shift)
+    columns = ("trades", "quotes", "diffs", "spread_bp_median", "quote_gap_ms_max", "latency_ms_median")
+    shown = [
+        (when(row["minute_ns"])[11:16], *(f"{row[name]:.4g}" if row[name] is not None else "-" for name in columns))
+        for row in frame.head(15).iter_rows(named=True)
+    ]
+    return dg.MaterializeResult(
+        metadata=written(lake.write("minute_profiles", *part, frame)) | {"minutes": table(("minute", *columns), shown)}
+    )
+
+
+@market_check(
+    asset="minute_profiles",
+    description="The profiles count every trade, quote and diff of the day once.",
+    blocking=True,
+)
+def profiles_count_everything(context: dg.AssetCheckExecutionContext, bot4: Bot4Resource) -> dg.AssetCheckResult:
+    """Compare sums with the tick tables."""
+    part, lake = market_day(context), bot4.lake()
+    frame = lake.read("minute_profiles", *part)
+    sums = {
+        table: (int(frame[column].sum()), lake.read(table, *part, columns=["seq"]).height)
+        for table, column in (("trades", "trades"), ("quotes", "quotes"), ("depth", "diffs"))
+    }
+    return dg.AssetCheckResult(
+        passed=all(have == rows for have, rows in sums.values()),
+        metadata={name: f"{have} of {rows}" for name, (have, rows) in sums.items()},
+    )
+
+
+@dg.asset(
+    deps=["minute_profiles", "quotes", "slow_features"],
+    group_name="quality",
+    owners=OWNERS,
+    kinds={"greatexpectations", "html"},
+    code_version="1",
+    description="Great Expectations' suites over profiles, samples and slow features, as pages that read offline.",
+    check_specs=[
+        dg.AssetCheckSpec(name, asset="data_docs", description=f"Every expectation of the suite {name} is met.")
+        for name in SUITE_CHECKS
+    ],
+)
+def data_docs(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> Iterator[Any]:
+    """Judge everything in the lake and build the docs."""
+    from bot4_platform.quality.data_docs import build
+    from bot4_platform.reporting import table
+    from bot4_platform.settings import docs_dir
+
+    target = docs_dir(bot4.settings())
+    judged = {found.suite: found for found in build(bot4.lake(), target)}
+    rows = [
+        (found.suite, "passed" if found.success else "failed", f"{found.passed} of {found.passed + len(found.failed)}")
+        for found in judged.values()
+    ]
+    yield dg.MaterializeResult(
+        metadata={
+            "docs": dg.MetadataValue.url((target / "index.html").as_uri()),
+            "suites": table(("suite", "status", "expectations"), rows),
+        }
+    )
+    for name in SUITE_CHECKS:
+        found = judged.get(name)
+        yield dg.AssetCheckResult(
+            check_name=name,
+            passed=found is None or found.success,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"rows": found.rows, "passed": found.passed, "failed": "\n".join(found.failed)}
+            if found
+            else {"rows": 0, "note": "there is nothing to judge yet"},
+        )
