@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bot4_live.features.registry import NAMES, layout_hash
+from bot4_platform.mlops import files
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import polars as pl
+
+    from bot4_live.settings import Settings
 
 # Besides one column a feature.
 LABEL_COLUMNS = {
@@ -73,13 +74,7 @@ def from_frame(frame: pl.DataFrame, until_ns: int) -> Dataset:
     return data
 
 
-def read(path: Path) -> Dataset:
+def read(settings: Settings) -> Dataset:
     """Return the training set that the asset `training_set` wrote. Raises ValueError when there is none."""
-    import json
-
-    import polars as pl
-
-    about = path.with_suffix(".json")
-    if not path.is_file() or not about.is_file():
-        raise ValueError(f"no training set at {path}: materialize the asset training_set first")
-    return from_frame(pl.read_parquet(path), int(json.loads(about.read_text())["until_ns"]))
+    frame, about = files.read(files.training_set_path(settings))
+    return from_frame(frame, int(about["until_ns"]))

@@ -78,6 +78,7 @@ def promote(settings: Settings, found: MlflowClient, model: str, data: Dataset, 
             verify(champion)
         if challenger is not None and challenger.number == champion.number:
             verdict, why = "unchanged", "the newest challenger is the champion already"
+            gates = [Gate(**gate) for gate in json.loads(champion.tags[f"{registry.TAG}gates"])]
         elif challenger is not None:
             gates = _gates(settings, found, challenger, champion, data, policy)
             failed = [gate for gate in gates if not gate.passed]

@@ -39,6 +39,7 @@ def artifact_root(settings: Settings) -> Path:
 def client(settings: Settings) -> MlflowClient:
     """Return a client of the account's registry; creates it when it is not there (2 to 4 s, once)."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
 
     artifact_root(settings).mkdir(parents=True, exist_ok=True)
