@@ -128,19 +128,23 @@ def _order_flow(f: Any, bid: int, bid_qty: int, ask: int, ask_qty: int) -> int:
 
 
 @njit(cache=True)
-def _levels(f: Any, b: Any) -> None:
-    """Set the features of the best five levels."""
-    n_bids = book_depth(b, _BUY_SIDE, f.bids, LEVELS)
-    n_asks = book_depth(b, _SELL_SIDE, f.asks, LEVELS)
+def _levels(f: Any, b: Any, same_prices: bool) -> None:
+    """Set the features of the best five levels. With `same_prices` only the sizes at the best prices are new."""
+    if same_prices:
+        f.bids[0, 1] = f.bid_qty
+        f.asks[0, 1] = f.ask_qty
+    else:
+        f.n_bids = book_depth(b, _BUY_SIDE, f.bids, LEVELS)
+        f.n_asks = book_depth(b, _SELL_SIDE, f.asks, LEVELS)
     bids = 0
     asks = 0
     bid_value = 0
     ask_value = 0
     # Prices enter as distances from the best one: exact integers however large the price.
-    for i in range(n_bids):
+    for i in range(f.n_bids):
         bids += f.bids[i, 1]
         bid_value += (f.bids[i, 0] - f.bid_px) * f.bids[i, 1]
-    for i in range(n_asks):
+    for i in range(f.n_asks):
         asks += f.asks[i, 1]
         ask_value += (f.asks[i, 0] - f.ask_px) * f.asks[i, 1]
     mid = 0.5 * f.mid2
@@ -159,8 +163,11 @@ def _levels(f: Any, b: Any) -> None:
 
 
 @njit(cache=True)
-def on_book(f: Any, b: Any, now_ns: int) -> None:
-    """Take in a changed book (snapshot, diff or best quote). One that is not valid, or crossed, counts as stale."""
+def on_book(f: Any, b: Any, now_ns: int, levels: int) -> None:
+    """Take in a changed book. One that is not valid, or crossed, counts as stale.
+
+    `levels` is 0 for a best quote, which cannot have changed what lies behind the best prices.
+    """
     f.now_ns = now_ns
     bid = book_best_bid(b)
     ask = book_best_ask(b)
@@ -169,7 +176,8 @@ def on_book(f: Any, b: Any, now_ns: int) -> None:
         return
     bid_qty = book_qty(b, _BUY_SIDE, bid)
     ask_qty = book_qty(b, _SELL_SIDE, ask)
-    moved = bid != f.bid_px or ask != f.ask_px or bid_qty != f.bid_qty or ask_qty != f.ask_qty
+    same_prices = bid == f.bid_px and ask == f.ask_px
+    moved = not same_prices or bid_qty != f.bid_qty or ask_qty != f.ask_qty
     if moved:
         if f.mid2 > 0:
             e = _order_flow(f, bid, bid_qty, ask, ask_qty)
@@ -189,7 +197,8 @@ def on_book(f: Any, b: Any, now_ns: int) -> None:
         f.x[IMBALANCE_1] = (bid_qty - ask_qty) / size if size > 0 else 0.0
         f.x[WEIGHTED_MID] = 0.5e4 * (ask - bid) * f.x[IMBALANCE_1] / mid
         _refresh_prices(f)
-    _levels(f, b)
+    if moved or levels:
+        _levels(f, b, same_prices and levels == 0)
 
 
 @njit(cache=True)
@@ -353,7 +362,7 @@ def update(f: Any, b: Any, h: Any, slots: np.ndarray) -> None:
     if h.flags & _INVALID:
         return
     if kind in (_TICKER, _DIFF, _SNAPSHOT):
-        on_book(f, b, h.recv_ns)
+        on_book(f, b, h.recv_ns, 0 if kind == _TICKER else 1)
     elif kind == _TRADE:
         on_trade(f, b, h.recv_ns, slots[0, 0], slots[0, 1], h.flags & _SELL)
     elif kind == _TICK:

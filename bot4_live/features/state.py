@@ -70,7 +70,9 @@ FEATURE_STATE = np.dtype(
         ("bucket_x", "<i8", (BUCKETS,)),
         ("bucket_y", "<i8", (BUCKETS,)),
         ("bucket_used", "<i8", (BUCKETS,)),
-        ("bids", "<i8", (LEVELS, 2)),
+        ("n_bids", "<i8"),
+        ("n_asks", "<i8"),
+        ("bids", "<i8", (LEVELS, 2)),  # the best levels as (price, lots)
         ("asks", "<i8", (LEVELS, 2)),
     ],
     align=True,

@@ -16,6 +16,7 @@ from bot4_live.features.batch import BatchState, FeatureTable, compute
 from bot4_live.features.registry import N_FEATURES
 from bot4_live.features.state import decay
 from bot4_live.instrument import BTCUSDT_USDM
+from bot4_live.market.book import book_depth
 
 BIDS = [(600_000, 500), (599_990, 700)]
 ASKS = [(600_004, 300), (600_010, 900)]
@@ -204,6 +205,21 @@ EVENTS = st.lists(
 )
 
 
+def levels_by_hand(log: EventLog) -> None:
+    """After each event the five-level features are those of the book's levels, read anew."""
+    state = BatchState()
+    out = np.zeros((2, 5, 2), np.int64)
+    checked = 0
+    for i in np.flatnonzero(log.kinds != Kind.TICK):
+        row = compute(log.buffer, log.offsets[i : i + 1], state=state, every_event=True)
+        if len(row) and row.mid2[0] > 0:
+            book = state.array["book"][0]
+            bids, asks = (int(out[k, : book_depth(book, side, out[k], 5), 1].sum()) for k, side in enumerate((1, -1)))
+            assert row.column("imbalance_5")[0] == (bids - asks) / (bids + asks)
+            checked += 1
+    assert checked > 0
+
+
 @settings(max_examples=60, deadline=None)
 @given(events=EVENTS)
 def test_any_stream_gives_finite_bounded_features(request: pytest.FixtureRequest, events: list[Any]) -> None:
@@ -235,5 +251,6 @@ def test_any_stream_gives_finite_bounded_features(request: pytest.FixtureRequest
         assert (np.abs(table.column(name)) <= 1.0).all()
     assert (table.column("spread_ticks")[table.mid2 > 0] > 0).all()
     assert not table.valid[table.mid2 == 0].any()
+    levels_by_hand(log)
     normal = np.abs(table.x[table.x != 0.0])
     assert (normal >= np.finfo(np.float64).tiny).all()  # no denormals
