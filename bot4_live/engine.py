@@ -216,3 +216,8 @@ class _Account:
 
     def __init__(self, values: dict[str, int]) -> None:
         self.__dict__.update(values)
+
+
+def warm_up() -> None:
+    """Compile `step`, or load it from the cache (20 to 60 s when cold, 1 s warm)."""
+    Engine()
