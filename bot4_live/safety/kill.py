@@ -19,7 +19,6 @@ from bot4_live.safety.flatten import Flattener
 from bot4_live.safety.flatten import Venue as FlattenVenue
 
 _PAUSE_S = 0.05  # between attempts that got no answer
-_POLL_S = 0.01
 
 
 class Venue(FlattenVenue, Protocol):
@@ -153,17 +152,16 @@ class Kill:
     def _fence(self) -> None:
         """Wait until whatever the runner signed has expired: recvWindow of the venue's time since it was stopped.
 
-        A simulated exchange may run faster (then real recvWindow is more than enough) or slower; one that stands
-        still accepts nothing new while it does, so waiting ends with half of the budget left for the second sweep.
+        A simulated exchange may run faster (then real recvWindow is more than enough) or slower. While one stands
+        still nothing expires, so waiting would not help: the runner is dead, and the sweep follows.
         """
         assert self._fence_from is not None
         started, venue_ms = self._fence_from
         window_ms = self.report.recv_window_ms
         while (left := started + window_ms * 1_000_000 - self._clock()) > 0:
             self._sleep(left / 1e9)
-        expired = "recvWindow over"
-        latest = min(self._deadline, self._clock() + self._budget_ns // 2)
-        while venue_ms is not None:
+        expired, before_ms = "recvWindow over", None
+        while venue_ms is not None and self._clock() < self._deadline:
             try:
                 now_ms = self._venue.sync_time()
             except OSError:
@@ -171,10 +169,11 @@ class Kill:
                 break
             if now_ms - venue_ms >= window_ms:
                 break
-            if self._clock() >= latest:
+            if now_ms == before_ms:
                 expired = "the venue's clock stands still"
                 break
-            self._sleep(_POLL_S)
+            before_ms = now_ms
+            self._sleep(_PAUSE_S)
         self._step("wait", expired)
 
     def _sweep(self) -> bool:

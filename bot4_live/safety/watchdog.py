@@ -130,14 +130,15 @@ class Watchdog:
             self._start_kill("runner", "the runner asked for EMERGENCY")
         if self.kill is not None and not self.kill.finished:
             return
+        if self._armed:  # the mode first: a runner that wakes up must find it
+            self._keep(lambda: self.machine.observe(sight.trips))
+            self._show_mode()
         if sight.died:
             self._note("runner.died", runner_pid=self.runner.pid, open_orders=self.block.get("open_orders"))
             self._cancel_by_own_key("the runner died")
         if sight.hung:
             self._note("runner.hung", runner_pid=self.runner.pid, beat_ns=self.block.get("runner_beat_ns"))
             self._cancel_by_own_key("the runner is hung")
-        if self._armed:
-            self._keep(lambda: self.machine.observe(sight.trips))
         if self._armed and now - self._venue_ns >= VENUE_EVERY_NS:
             self._venue_ns = now
             self._hands.put_once("venue", self._read_venue)
@@ -272,13 +273,8 @@ class Watchdog:
     # What others see.
 
     def _publish(self, now: int) -> None:
+        self._show_mode()
         mode, block, machine = self.machine.mode, self.block, self.machine
-        if mode != self._mode:
-            self._note("mode.changed", old=self._mode.name, new=mode.name, reason=machine.state.reason)
-            self._mode = mode
-        if block.get("mode") != mode or block.get("mode_since_ns") != machine.state.since_ns:
-            block.set("mode", mode)
-            block.set("mode_since_ns", machine.state.since_ns)
         killing = self.kill is not None and not self.kill.report.confirmed
         stopped = not killing and not self._armed
         alarmed = self.kill is not None and self.kill.alarmed
@@ -313,6 +309,15 @@ class Watchdog:
             with contextlib.suppress(OSError):
                 write_json(self.settings.shm_dir / STATUS_FILE, status)
             self._status = {**status, "answers": dict(self.answers)}
+
+    def _show_mode(self) -> None:
+        mode, state = self.machine.mode, self.machine.state
+        if mode != self._mode:
+            self._note("mode.changed", old=self._mode.name, new=mode.name, reason=state.reason)
+            self._mode = mode
+        if self.block.get("mode") != mode or self.block.get("mode_since_ns") != state.since_ns:
+            self.block.set("mode", mode)
+            self.block.set("mode_since_ns", state.since_ns)
 
     @property
     def _audit_path(self) -> Any:

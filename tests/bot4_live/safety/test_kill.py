@@ -138,8 +138,10 @@ def test_recv_window_is_counted_in_the_venue_s_time_too(small_venue: Any, speed:
 
 def test_a_clock_that_stands_still_does_not_hold_up_the_kill(small_venue: Any) -> None:
     small_venue.speed = 0.0
-    report = kill_of(SafetyVenue(small_venue.url, KEY, SECRET), budget_s=0.6)[0].run()
+    report = kill_of(SafetyVenue(small_venue.url, KEY, SECRET))[0].run()
     assert report.confirmed
+    assert report.kill_ms is not None
+    assert report.kill_ms < 540
     assert "stands still" in steps(report, "wait")[0]["result"]
 
 

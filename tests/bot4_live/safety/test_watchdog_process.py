@@ -56,7 +56,7 @@ def test_the_lease_is_renewed_and_lapses_when_the_watchdog_is_killed(guarded: An
     os.kill(ready["pid"], signal.SIGKILL)
     died = boottime_ns()
     until(lambda: gate.check() != 0, 2)
-    assert boottime_ns() - died <= LEASE_NS + 30_000_000
+    assert block.get("run_until_ns") <= died + LEASE_NS  # so whoever reads the page is stopped 250 ms later at most
     assert block.get("flag") == RUN_MAGIC  # nobody was left to lower it: the lease did it
     again = guarded.watchdog()
     assert (again["mode"], again["arming_epoch"]) == ("NORMAL", 1)
