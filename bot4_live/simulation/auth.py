@@ -63,17 +63,19 @@ def check_window(params: Mapping[str, str], now_ms: int) -> None:
     The venue's rule: timestamp < now + 1000 and now - timestamp <= recvWindow. Raises ApiError -1021.
     """
     stamp, window = params.get("timestamp", ""), params.get("recvWindow", str(DEFAULT_WINDOW_MS))
-    if not stamp.lstrip("-").isdigit():
-        raise missing("timestamp")
+    try:
+        stamp_ms = int(stamp)
+    except ValueError:
+        raise missing("timestamp") from None
     try:
         window_ms = float(window)  # the venue takes fractions of a millisecond
     except ValueError:
         raise missing("recvWindow") from None
     if not 0 < window_ms <= MAX_WINDOW_MS:
         raise error("recv_window")
-    if int(stamp) >= now_ms + AHEAD_MS:
+    if stamp_ms >= now_ms + AHEAD_MS:
         raise error("ahead")
-    if now_ms - int(stamp) > window_ms:
+    if now_ms - stamp_ms > window_ms:
         raise error("window")
 
 

@@ -110,6 +110,7 @@ class Exchange:
             "end_ns": self.source.last_ns + self.source.skew_ns,
             "frames_sent": self.sent,
             "ended": self.ended,
+            "clients": sum(1 for listener in self.hub.listeners if listener.streams),
         }
 
     def inject(self, bad: list[BadFrame]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from bot4_live.instrument import E8, Instrument
 from bot4_live.simulation.errors import ApiError, error, missing, not_required
 from bot4_live.simulation.payloads import PERCENT_DOWN, PERCENT_UP
 
 _CLIENT_ID = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}")
+_NUMBER = re.compile(r"([0-9]{1,20})(\.[0-9]{1,20})?")
 LIVES = ("GTC", "IOC", "FOK", "GTX")
 
 
@@ -108,12 +109,11 @@ def read_int(params: Mapping[str, str], name: str) -> int | None:
 
 def _units(params: Mapping[str, str], name: str, unit_e8: int, digits: int, kind: str) -> int:
     text = params.get(name, "")
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise missing(name) from None
-    if not value.is_finite() or abs(value) > 10**9:
+    if not text:
         raise missing(name)
+    if not _NUMBER.fullmatch(text):
+        raise ApiError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{_NUMBER.pattern}'.")
+    value = Decimal(text)
     if value != round(value, digits):
         raise error("precision")
     units, rest = divmod(value * E8, unit_e8)

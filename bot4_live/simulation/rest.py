@@ -52,7 +52,7 @@ def route(method: str, path: str, answer: Answer, weight: int = 1, security: str
         trades = security == "TRADE"
         if trades and exchange.request_faults.lost_before():
             return _cut_off(request)
-        body = await request.text() if request.can_read_body else ""
+        body = (await request.read()).decode(errors="replace") if request.can_read_body else ""
         query = request.raw_path.partition("?")[2]
         headers: dict[str, str] = {}
         try:

@@ -172,6 +172,7 @@ async def test_clock_controls(serve, market) -> None:
             before = await answer.json()
         assert {"market_ns", "speed_milli", "shift_ns", "paused", "source", "symbol"} <= set(before)
         assert before["paused"]
+        assert before["clients"] == 0
         await asyncio.sleep(0.05)
         _, time = await client.call("GET", "/fapi/v1/time", signed=False)
         assert time["serverTime"] == before["market_ns"] // 1_000_000, "market time stands still"
