@@ -1,0 +1,33 @@
+"""`bot4 platform`: Dagster's UI over the account's runs and assets."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("platform")
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port on loopback.")
+@click.option("--account", help="Account whose runs are shown [BOT4_ACCOUNT or paper].")
+@click.option("--no-daemon", is_flag=True, help="UI only: schedules and sensors do not run.")
+def command(port: int, account: str | None, no_daemon: bool) -> None:
+    """Open the Dagster UI with every asset of the data platform.
+
+    Serves on 127.0.0.1 until SIGINT or SIGTERM. Schedules and sensors start stopped; switch them on in the UI.
+    """
+    from bot4_live.settings import load
+    from bot4_platform.ui import serve
+
+    settings = load(**({"account": account} if account else {}))
+    bar = click.progressbar(length=100, label="starting Dagster", file=click.get_text_stream("stderr"))
+
+    def ready(url: str) -> None:
+        bar.render_finish()
+        click.echo(f"Dagster: {url}  (account {settings.account}; Ctrl-C ends it)")
+
+    def waiting(seconds: float) -> None:
+        bar.update(max(0, min(99, int(seconds * 6)) - bar.pos))
+
+    try:
+        serve(settings, port, daemon=not no_daemon, ready=ready, waiting=waiting)
+    except RuntimeError as error:
+        raise click.ClickException(str(error)) from error
