@@ -19,8 +19,8 @@ class CaptureError(ValueError):
     def __init__(self, path: Path, line: int, problem: str) -> None:
         """Name file, line and problem."""
         super().__init__(
-            f"{path}: line {line}: {problem}; the {line - 1} lines before it are whole: "
-            "get the file again, or go on with those (--keep-whole)"
+            f"{path}: line {line}: {problem}; get the file again, or use the {line - 1} lines before it, which are "
+            "whole (`bot4 record --keep-whole` imports them)"
         )
         self.path, self.line = path, line
 

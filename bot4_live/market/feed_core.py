@@ -20,7 +20,8 @@ import numpy as np
 from bot4_live.events import Kind, Reason, Source, StaleCause, header_of, new_record, slots_of
 from bot4_live.instrument import Instrument
 from bot4_live.market.checker import BookChecker
-from bot4_live.market.parser import Rejected, parse
+from bot4_live.market.fast_parser import FastParser
+from bot4_live.market.parser import Rejected
 from bot4_live.market.validation import Limits, Validator
 
 MAX_WAITING = 8192
@@ -79,6 +80,7 @@ class FeedCore:
         self.last_rejected: tuple[Reason, str] | None = None
         self._emit = emit
         self._raw_log = raw_log
+        self._parser = FastParser(instrument)
         self._validator = Validator(limits or Limits())
         self._checker = BookChecker() if check_book else None
         self._connected = False
@@ -148,7 +150,7 @@ class FeedCore:
 
     def _judge(self, recv_ns: int, raw: bytes, stream: int) -> np.ndarray | None:
         """Return the record of a frame, or None after quarantining it. The raw log has the frame either way."""
-        parsed = parse(raw, self.instrument)
+        parsed = self._parser.parse(raw)
         if isinstance(parsed, Rejected):
             self._quarantine(recv_ns, raw, parsed.reason, parsed.stream or stream, parsed.detail)
             return None
