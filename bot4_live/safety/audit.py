@@ -12,6 +12,7 @@ import getpass
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from bot4_live.safety.durable import sync_folder
 
 FILE = "audit.jsonl"
 START = "0" * 64
+LOCK_S = 2.0
 _TAIL = 1 << 16
 
 
@@ -38,12 +40,13 @@ class Verdict:
 def append(path: Path, event: str, by: str, **details: Any) -> dict[str, Any]:
     """Append one line and return it; it is on disk when this returns.
 
-    `event` names what happened (`kill.confirmed`), `by` who did it (`watchdog`, `operator:<user>`).
+    `event` names what happened (`kill.confirmed`), `by` who did it (`watchdog`, `operator:<user>`). Raises
+    TimeoutError when another process (hung, then) keeps the trail locked for two seconds.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        _lock(fd, path)
         number, previous, rest = _last(fd)
         whole = _parse(rest)
         if whole is not None:  # only its newline is missing
@@ -70,6 +73,17 @@ def append(path: Path, event: str, by: str, **details: Any) -> dict[str, Any]:
     finally:
         os.close(fd)
     return line
+
+
+def _lock(fd: int, path: Path) -> None:
+    deadline = time.monotonic() + LOCK_S
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"another process keeps {path} locked") from None
+            time.sleep(0.002)
 
 
 def digest(line: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ The watchdog runs it in a thread; `bot4 kill` runs it itself where no watchdog a
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -112,10 +113,12 @@ class KillRun:
 
     def _audit(self, event: str, lights: Lights | None) -> None:
         details = {} if event == "kill.requested" else {"kill": self.summary(), "lights": lights and lights._asdict()}
-        try:
-            audit.append(self.audit_path, event, self.source, reason=self.reason, request=self.request, **details)
-        except OSError:
-            self.report.steps.append({"step": "audit", "ok": False, "result": f"cannot write {self.audit_path}"})
+        for path in (self.audit_path, self.audit_path.with_name(f"audit-{os.getpid()}.jsonl")):
+            try:
+                audit.append(path, event, self.source, reason=self.reason, request=self.request, **details)
+                return
+            except OSError as error:  # locked by a hung process: a trail of its own; neither holds up a kill
+                self.report.steps.append({"step": "audit", "ok": False, "result": str(error)})
 
     def summary(self) -> dict[str, Any]:
         """Return the record of this kill so far, as in `kill.json`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -113,18 +114,27 @@ class Operator:
             on_step=lambda step: progress(f"{step['step']}: {step['result']}"),
         )
         run.stop.set()  # one budget; the caller says that it was not confirmed, and may be run again
-        machine = modes.ModeMachine(
-            settings.state_dir / modes.FILE,
-            cooldown_ns=int(settings.mode_cooldown_s * 1e9),
-            traded_before=modes.traded_before(settings.journal_dir),
-            least_epoch=max(0, self.block.get("arming_epoch")),
-        )
         self.block.set("mode", Mode.EMERGENCY)
-        machine.request(Mode.EMERGENCY, run.reason, audit.operator())
-        run.begin()
+        record = threading.Thread(target=self._latch, args=(run, progress), name="record")
+        record.start()  # beside the kill: no disk and no lock may hold it up
         run.run()
-        machine.mark("kill_request", request)
+        record.join()
         return self.last_kill()
+
+    def _latch(self, run: KillRun, progress: Callable[[str], None]) -> None:
+        settings = self.settings
+        try:
+            machine = modes.ModeMachine(
+                settings.state_dir / modes.FILE,
+                cooldown_ns=int(settings.mode_cooldown_s * 1e9),
+                traded_before=modes.traded_before(settings.journal_dir),
+                least_epoch=max(0, self.block.get("arming_epoch")),
+            )
+            machine.request(Mode.EMERGENCY, run.reason, audit.operator())
+            machine.mark("kill_request", run.request)
+        except OSError as error:
+            progress(f"EMERGENCY could not be stored ({error}): it holds until this machine restarts")
+        run.begin()
 
     def change_mode(self, target: Mode, reason: str) -> dict[str, Any]:
         """Ask for NORMAL, REDUCE or PAUSE; return the watchdog's answer {"granted", "text"}."""

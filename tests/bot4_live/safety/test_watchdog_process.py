@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -150,10 +151,17 @@ def test_bot4_kill_kills_alone_without_a_watchdog(guarded: Any, small_venue: Any
 def test_a_hung_watchdog_does_not_keep_bot4_kill_from_killing(guarded: Any, small_venue: Any, until: Any) -> None:
     ready = guarded.watchdog()
     small_venue.rest("b4-00000001-00000001")
+    path = guarded.settings.state_dir / audit.FILE
+    until(path.exists)
     os.kill(ready["pid"], signal.SIGSTOP)
-    done = guarded.run("kill")
+    with path.open() as trail:
+        fcntl.flock(trail, fcntl.LOCK_EX)  # as if it hung while it wrote its audit line
+        done = guarded.run("kill", "--json")
     assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["kill_ms"] < 250 + 500 + 1000  # the second without an answer counts
     assert small_venue.orders == {}
+    aside = list(guarded.settings.state_dir.glob("audit-*.jsonl"))
+    assert [audit.verify(one).fault for one in aside] == [None]
     os.kill(ready["pid"], signal.SIGCONT)  # it wakes up, finds the request and stays stopped
     until(lambda: guarded.status()["mode"] == "EMERGENCY")
     time.sleep(0.3)
