@@ -43,7 +43,6 @@ from bot4_live.session.upkeep import Upkeep
 from bot4_live.session.venue import read_market, require_loopback, wait_until_running
 from bot4_live.settings import Settings
 
-
 REPORT_S = 1.0
 
 
@@ -105,6 +104,7 @@ class Runner:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
+        self._on_ready({"state": "prepared", "started_in_s": round(time.monotonic() - self._started, 3)})
         async with contextlib.AsyncExitStack() as stack:
             await self._open(stack)
             try:

@@ -66,7 +66,7 @@ class Job:
             with self.stages.stage("compile", "waiting for the engine to be compiled (begun at the start)"):
                 warm.wait(180)
             self._verify(children)
-            self._platform()
+            self._platform(children)
             self._live(children)
             self._kill(children)
             self._account()
@@ -142,11 +142,16 @@ class Job:
             book = self.facts["book"]
             self.stages.say(f"{book['matched']:,} of {book['compared']:,} best quotes match, {book['gaps']} gaps")
 
-    def _platform(self) -> None:
-        from bot4_platform.demo.platform_run import materialize_all
-
+    def _platform(self, children: Children) -> None:
         with self.stages.stage("platform", "Dagster: ticks, candles, features, quality, training, promotion"):
-            self.facts["platform"] = materialize_all(self.settings, self.stages)
+            run = children.start("platform", "-m", "bot4_platform.demo.platform_run", command=[sys.executable])
+            while "summary" not in (step := run.next_json(300)):
+                verdict = "" if step["ok"] else "  FAILED"
+                self.stages.say(
+                    f"{step['done']:3d}/{step['total']} {step['name']:<44} {step['seconds']:5.1f} s{verdict}"
+                )
+            self.facts["platform"] = step["summary"]
+            run.finish(30)
 
     def _live(self, children: Children) -> None:
         plan = self.plan
@@ -161,25 +166,35 @@ class Job:
         shift = int(self.clock["shift_ns"])
         self.exchange.clock(speed_milli=round(speed * 1000))
         runner = children.start(name, "live", "--until-market-ns", str(until_ns + shift), "--json")
-        self._run_market(until_ns + SECOND, speed)
-        ready = runner.next_json(READY_S)
+        ready = self._begin(runner, until_ns + SECOND, speed)
         self.facts.setdefault("live_from_ns", int(ready["market_ns"]) - shift)
         self.stages.say(f"trading: model version {ready['model_version']}, position {ready['position_lots']} lots")
         while runner.process.poll() is None:
             self.stages.tick(f"{(until_ns - self.exchange.original_ns()) / SECOND:.0f} s of market left")
             time.sleep(0.5)
-        report = runner.finish(30)
+        runner.finish(30)
+        report = self._report_of(ready["session"])
         counted = report["counters"]
         self.stages.say(f"{counted['orders_sent']} orders, {counted['fills']} fills, stopped cleanly")
         return report | {"speed": speed}
+
+    def _report_of(self, session: str) -> dict[str, Any]:
+        """Return what a session left: counters and latency histograms."""
+        report: dict[str, Any] = json.loads((self.settings.state_dir / f"latency-{session}.json").read_text())
+        return report
+
+    def _begin(self, runner: Child, until_ns: int, speed: float) -> dict[str, Any]:
+        """Let the market run once the runner is prepared; return what it says when it trades."""
+        runner.next_json(READY_S)
+        self._run_market(until_ns, speed)
+        return runner.next_json(READY_S)
 
     def _kill(self, children: Children) -> None:
         """The button, pressed while there are open orders and a position."""
         with self.stages.stage("kill", "the kill button, pressed with open orders and a position"):
             block = ControlBlock(self.settings.shm_dir / CONTROL_FILE)
             runner = children.start("live-3", "live")
-            self._run_market(self.plan.end_ns, 1.0)
-            session = runner.next_json(READY_S)["session"]
+            session = self._begin(runner, self.plan.end_ns, 1.0)["session"]
             self.facts["position_taken"] = self._take_position(block)
             self.facts["at_kill"] = {
                 "open_orders": block.get("open_orders"), "position_lots": block.get("position_lots")
@@ -194,8 +209,7 @@ class Job:
                 time.sleep(0.02)
             self.facts["kill"] = json.loads(path.read_text())
             self.facts["runner_exit"] = runner.wait(10)
-            report = self.settings.state_dir / f"latency-{session}.json"
-            self.facts["last_session"] = json.loads(report.read_text())
+            self.facts["last_session"] = self._report_of(session)
             kill = self.facts["kill"]
             self.stages.say(f"flat after {kill['flat_ms']:.0f} ms, confirmed after {kill['kill_ms']:.0f} ms")
 

@@ -1,13 +1,12 @@
-"""The demo's Dagster stage: every asset, in process, with the account's instance."""
+"""The demo's Dagster stage, a process of its own: every asset, with the account's instance."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
-from typing import Any
 
 from bot4_live.journal.reader import Journal
-from bot4_live.settings import Settings
-from bot4_platform.demo.progress import Stages
+from bot4_live.settings import Settings, load
 from bot4_platform.run import RunSummary, Step, materialize
 
 
@@ -22,13 +21,17 @@ def partitions_of(settings: Settings) -> list[tuple[str, str]]:
     return sorted(pairs)
 
 
-def materialize_all(settings: Settings, stages: Stages, selection: str = "*") -> dict[str, Any]:
-    """Materialize and return the run's counts. Raises RuntimeError naming the first step that failed."""
+def main() -> None:
+    """Materialize everything: a JSON line a step, then `{"summary": ...}`; exit code 1 when a step failed."""
 
     def progress(step: Step) -> None:
-        verdict = "" if step.ok else "  FAILED"
-        stages.say(f"{step.done:3d}/{step.total} {step.name:<28} {step.seconds:5.1f} s{verdict}")
+        print(json.dumps(asdict(step)), flush=True)
 
-    summary: RunSummary = materialize(selection, partitions_of(settings), settings, progress=progress)
+    settings = load()
+    summary: RunSummary = materialize("*", partitions_of(settings), settings, progress=progress)
+    print(json.dumps({"summary": asdict(summary)}), flush=True)
     summary.raise_for_failure()
-    return asdict(summary)
+
+
+if __name__ == "__main__":
+    main()

@@ -94,7 +94,8 @@ def quality(job: Job, summary: dict[str, Any]) -> Section:
     text = paragraph(
         f"{summary['book_matched']:,} of {summary['book_compared']:,} best quotes equal the book built from snapshot "
         f"and diffs alone ({summary['book_gaps']} gaps, {summary['book_crossed']} crossed). "
-        f"{summary['asset_checks_passed']} asset checks passed, {summary['asset_checks_failed']} failed, over {summary['assets_materialized']} "
+        f"{summary['asset_checks_passed']} asset checks passed, "
+        f"{summary['asset_checks_failed']} failed, over {summary['assets_materialized']} "
         "materializations. Broken frames were sent on purpose; each must be quarantined for its own reason:"
     )
     text += table(("reason", "sent", "quarantined"), rows)
