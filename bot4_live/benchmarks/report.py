@@ -72,8 +72,11 @@ def percentiles(ns: np.ndarray) -> Percentiles | None:
     return {name: round(float(np.percentile(ns, q)) / 1e3, 3) for name, q in PERCENTILES.items()}
 
 
-def best(runs: list[dict[str, Any]], higher: frozenset[str]) -> dict[str, Any]:
-    """Return each metric's best value: the highest for names in `higher`, else the lowest (percentiles one by one)."""
+def best(runs: list[dict[str, Any]], higher: frozenset[str], ratios: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Return each metric's best value: the highest for names in `higher`, else the lowest (percentiles one by one).
+
+    Of `ratios`, each of two things timed in one run, the median is taken: noise in the reference would flatter.
+    """
     out: dict[str, Any] = {}
     for name in runs[0]:
         values = [run[name] for run in runs if run[name] is not None]
@@ -81,6 +84,8 @@ def best(runs: list[dict[str, Any]], higher: frozenset[str]) -> dict[str, Any]:
             out[name] = None
         elif isinstance(values[0], dict):
             out[name] = {key: min(value[key] for value in values) for key in values[0]}
+        elif name in ratios:
+            out[name] = sorted(values)[len(values) // 2]
         else:
             out[name] = max(values) if name in higher else min(values)
     return out
@@ -96,6 +101,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": model,
         "cores": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 2),  # over the last minute, this benchmark included
         "kernel": platform.release(),
         "python": platform.python_version(),
         "numba": version("numba"),

@@ -136,6 +136,7 @@ def test_the_best_is_taken_metric_by_metric() -> None:
     runs = [{"a": 1.0, "b": {"p50": 3.0, "p99": 4.0}, "c": None}, {"a": 2.0, "b": {"p50": 2.0, "p99": 9.0}, "c": None}]
     assert best(runs, frozenset({"a"})) == {"a": 2.0, "b": {"p50": 2.0, "p99": 4.0}, "c": None}
     assert best(runs, frozenset())["a"] == 1.0
+    assert best([{"r": v} for v in (9.0, 2.0, 1.0)], frozenset({"r"}), frozenset({"r"})) == {"r": 2.0}
     assert percentiles(np.arange(1, 1001) * 1000) == {"p50": 500.5, "p99": 990.01, "p999": 999.001}
     assert percentiles(np.zeros(0)) is None
 
