@@ -5,7 +5,7 @@ from datetime import UTC, timedelta
 
 import dagster as dg
 
-from bot4_platform.partitions import MARKETS, MarketDay, parse_key
+from bot4_platform.partitions import MARKETS, MarketDay
 from bot4_platform.resources import Bot4Resource
 
 market_day_job = dg.define_asset_job(
@@ -42,17 +42,19 @@ def sealed_segments(context: dg.SensorEvaluationContext, bot4: Bot4Resource) -> 
     seen = int(context.cursor or 0)
     fresh = [seal for seal in seals(bot4.settings().journal_dir) if seal.first_seq > seen]
     known = set(MARKETS.get_partition_keys())
-    requests, skipped = [], []
+    requests: dict[str, dg.RunRequest] = {}
+    skipped = []
     for seal in fresh:
         for day in seal.days:
             part = MarketDay(day, seal.market)
             if seal.market in known and MARKET_DAYS.has_partition_key(part.key):
-                requests.append(dg.RunRequest(run_key=f"{seal.sha256}:{day}", partition_key=part.key))
+                # Of several segments of one day the newest asks for all.
+                requests[part.key] = dg.RunRequest(run_key=f"{seal.sha256}:{day}", partition_key=part.key)
             else:
-                skipped.append(f"{seal.path.name}: no partition {parse_key(str(part.key)).key}")
+                skipped.append(f"{seal.path.name}: no partition {part.key}")
     reason = "; ".join(skipped) or None
     return dg.SensorResult(
-        run_requests=requests,
+        run_requests=list(requests.values()),
         skip_reason=None if requests else reason or "no newly sealed segment",
         cursor=str(max((seal.first_seq for seal in fresh), default=seen)),
     )

@@ -1,0 +1,148 @@
+"""All definitions in one snapshot, so that a changed graph shows in review; and what it costs to load them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from bot4_live.settings import Settings
+from bot4_platform.definitions import defs
+from bot4_platform.resources import Bot4Resource
+
+ASSETS = 21
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def describe_asset(key: dg.AssetKey) -> dict[str, Any]:
+    graph = defs.resolve_asset_graph()
+    node = graph.get(key)
+    spec = graph.assets_def_for_key(key).specs_by_key[key]
+    return {
+        "group": node.group_name,
+        "owners": sorted(node.owners),
+        "kinds": sorted(spec.kinds),
+        "partitions": repr(node.partitions_def) if node.partitions_def is None else sorted(
+            dimension.name for dimension in node.partitions_def.partitions_defs  # type: ignore[attr-defined]
+        ),
+        "upstream": sorted(parent.to_user_string() for parent in node.parent_keys),
+        "checks": sorted(
+            check.name + (" (blocking)" if graph.get_check_spec(check).blocking else "") for check in node.check_keys
+        ),
+    }  # fmt: skip
+
+
+def snapshot() -> dict[str, Any]:
+    repository = defs.get_repository_def()
+    return {
+        "assets": {
+            key.to_user_string(): describe_asset(key) for key in sorted(defs.resolve_asset_graph().get_all_asset_keys())
+        },
+        "jobs": sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")),
+        "schedules": {
+            found.name: [found.cron_schedule, found.execution_timezone, found.job_name, found.default_status.value]
+            for found in repository.schedule_defs
+        },
+        "sensors": {found.name: [found.job_name, found.default_status.value] for found in repository.sensor_defs},
+        "resources": sorted(repository.get_top_level_resources()),
+    }
+
+
+def test_snapshot(golden: Callable[[str, Any], None]) -> None:
+    golden("definitions.json", snapshot())
+
+
+def test_no_asset_was_lost_on_the_way() -> None:
+    assert len(defs.resolve_asset_graph().get_all_asset_keys()) == ASSETS
+
+
+@pytest.mark.parametrize("key", sorted(k.to_user_string() for k in defs.resolve_asset_graph().get_all_asset_keys()))
+def test_every_asset_says_what_it_is_and_is_checked(key: str) -> None:
+    graph = defs.resolve_asset_graph()
+    asset_key = dg.AssetKey.from_user_string(key)
+    node = graph.get(asset_key)
+    spec = graph.assets_def_for_key(asset_key).specs_by_key[asset_key]
+    assert node.group_name not in (None, "default")
+    assert node.owners
+    assert spec.kinds
+    assert node.code_version
+    assert len(node.description or "") > 30
+    assert node.check_keys
+    for check in node.check_keys:
+        assert check.name
+
+
+def test_partitions_span_the_recorded_day_and_today() -> None:
+    from bot4_platform.partitions import DAYS, MARKET_DAYS, MarketDay
+
+    assert MARKET_DAYS.has_partition_key(MarketDay("2024-08-08", "binance_usdm:BTCUSDT").key)
+    assert DAYS.has_partition_key(datetime.now(UTC).date().isoformat())
+
+
+LOADING = """
+import sys, time, json
+import dagster, dagster_dbt
+began = time.process_time()
+from bot4_platform.definitions import defs
+defs.get_repository_def()
+print(json.dumps([time.process_time() - began,
+    sorted({name.split(".")[0] for name in sys.modules} &
+           {"feast", "mlflow", "lightgbm", "great_expectations", "arch", "torch"})]))
+"""
+
+
+def test_loading_is_cheap() -> None:
+    out = subprocess.run([sys.executable, "-c", LOADING], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    seconds, heavy = json.loads(out)
+    assert heavy == []
+    assert seconds < 1.0
+
+
+def test_nothing_may_report_usage() -> None:
+    code = "import bot4_platform, os; print(os.environ['DO_NOT_TRACK'], os.environ['GX_ANALYTICS_ENABLED'])"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    assert out.split() == ["1", "False"]
+    assert "enabled: false" in (ROOT / "dagster.yaml").read_text()
+
+
+def test_daily_close_requests_yesterday_of_every_market() -> None:
+    from bot4_platform.defs.ingestion.automation import daily_close
+
+    context = dg.build_schedule_context(scheduled_execution_time=datetime(2024, 8, 9, 0, 10, tzinfo=UTC))
+    requests = list(daily_close(context))
+    assert [str(request.partition_key) for request in requests] == ["2024-08-08|binance_usdm:BTCUSDT"]
+    assert requests[0].run_key == "close-2024-08-08-binance_usdm:BTCUSDT"
+
+
+def test_sensor_requests_the_days_of_a_sealed_segment_once(settings: Settings, maker: Any) -> None:
+    from bot4_platform.defs.ingestion.automation import sealed_segments
+    from bot4_platform.journal_source import seals
+
+    maker.session(1_723_161_600 * 10**9 - 2 * 10**9, 4, lag_ns=-3 * 10**9)  # one segment, two exchange days
+    with dg.DagsterInstance.ephemeral() as instance:
+        resource = Bot4Resource.of(settings)
+        context = dg.build_sensor_context(instance=instance, definitions=defs)
+        result = sealed_segments(context, bot4=resource)
+        assert isinstance(result, dg.SensorResult)
+        digest = seals(settings.journal_dir)[0].sha256
+        assert [(request.run_key, str(request.partition_key)) for request in result.run_requests or []] == [
+            (f"{digest}:2024-08-08", "2024-08-08|binance_usdm:BTCUSDT"),
+            (f"{digest}:2024-08-09", "2024-08-09|binance_usdm:BTCUSDT"),
+        ]
+        later = dg.build_sensor_context(instance=instance, definitions=defs, cursor=result.cursor)
+        quiet = sealed_segments(later, bot4=resource)
+        assert isinstance(quiet, dg.SensorResult)
+        assert not quiet.run_requests
+
+
+def test_the_manifest_of_dbt_is_current(tmp_path: Path) -> None:
+    from bot4_platform import dbt_runner
+
+    assert dbt_runner.fresh_manifest(tmp_path) == dbt_runner.read_manifest(), "python -m bot4_platform.dbt_runner"
