@@ -73,7 +73,7 @@ class Watchdog:
         self._scribe = Worker("scribe", self._failed)
         self._hands = Worker("hands", self._failed)
         self._armed = False
-        self._renewed_ns = self._venue_ns = self._buzzer_until = 0
+        self._renewed_ns = self._venue_ns = self._published_ns = self._buzzer_until = 0
         self._status: dict[str, Any] = {}
         self._mode = self.machine.mode
         self.block.set("watchdog_pid", os.getpid())
@@ -274,6 +274,9 @@ class Watchdog:
 
     def _publish(self, now: int) -> None:
         self._show_mode()
+        if now - self._published_ns < RENEW_NS:
+            return
+        self._published_ns = now
         mode, block, machine = self.machine.mode, self.block, self.machine
         killing = self.kill is not None and not self.kill.report.confirmed
         stopped = not killing and not self._armed
