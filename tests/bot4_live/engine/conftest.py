@@ -204,10 +204,8 @@ def trade_market(rig: Rig, seed: int, steps: int) -> None:
         mid += rnd.choice((-40, -9, -3, 0, 0, 3, 9, 40))
         half = rnd.randrange(1, 4)
         bid, ask = mid - half, mid + half
-        levels = (
-            [(bid - i, rnd.randrange(1, 900)) for i in range(4)],
-            [(ask + i, rnd.randrange(1, 900)) for i in range(4)],
-        )
+        bids = [(bid - i, rnd.randrange(1, 900)) for i in range(4)]
+        asks = [(ask + i, rnd.randrange(1, 900)) for i in range(4)]
         # Levels that the new best prices have overtaken are taken out, as an exchange would.
         gone = range(bid + 1, bid + 60), range(ask - 60, ask)
         rig.diff([*((p, 0) for p in gone[0]), *bids], [*asks, *((p, 0) for p in gone[1])])
