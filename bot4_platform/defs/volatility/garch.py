@@ -22,8 +22,8 @@ class GarchFit:
     n: int
     sigma: float = math.nan  # return per sqrt(second), over the forecast horizon
     sigma_next: float = math.nan  # the same for the next step only
-    sigma_long: float = math.nan  # the same in the long run (unconditional)
-    omega: float = math.nan  # in units of (return / scale)^2 per step
+    sigma_long: float = math.nan  # the same in the long run: the sample's
+    omega: float = math.nan  # per step, of returns times `scale`
     alpha: float = math.nan
     beta: float = math.nan
     scale: float = math.nan  # what returns were multiplied by before the fit
@@ -39,11 +39,22 @@ def mean_variance(next_variance: float, long_variance: float, persistence: float
     return long_variance + excess * (1 - persistence**steps) / (steps * (1 - persistence))
 
 
+def next_variance(returns: np.ndarray, omega: float, alpha: float, beta: float, first: float) -> float:
+    """Return the variance forecast for the step after `returns`: the recursion of Bollerslev 1986, equation 2."""
+    variance = first
+    for squared in (returns**2).tolist():
+        variance = omega + alpha * squared + beta * variance
+    return variance
+
+
 def fit_garch(returns: np.ndarray, step_s: float, horizon_s: float) -> GarchFit:
     """Return the GARCH(1,1) (Bollerslev 1986) with zero mean and normal errors of `returns`, float64 (n,), one a step.
 
-    `sigma` is the root of the mean forecast variance over `horizon_s`, per square root of a second, since that is what
-    quoting until the next fit will meet. Insufficient when there are fewer than 300 returns, when they do not move,
+    Alpha and beta are arch's quasi maximum likelihood; the long-run variance is the sample's (variance targeting, Engle
+    & Mezrich 1996, Risk 9; Francq, Horvath & Zakoian 2011, J. of Financial Econometrics 9(4)): with 81 % of the returns
+    zero, likelihood put it at 4.1 times the sample's on 200 s of BTC, and the forecast lives on it. `sigma` is the root
+    of the mean forecast variance over `horizon_s`, per square root of a second, since that is what quoting until the
+    next fit will meet. Insufficient when there are fewer than 300 returns, when they do not move,
     when the optimiser does not converge, or when the fit is not stationary (alpha + beta >= 1).
     """
     n = int(returns.size)
@@ -71,11 +82,11 @@ def fit_garch(returns: np.ndarray, step_s: float, horizon_s: float) -> GarchFit:
     if result.convergence_flag != 0 or not np.isfinite([omega, alpha, beta]).all():
         return GarchFit(INSUFFICIENT, f"no convergence (optimiser flag {result.convergence_flag})", n)
     persistence = alpha + beta
-    if omega <= 0 or persistence >= 1 - 1e-6:
+    if omega < 0 or alpha < 0 or beta < 0 or persistence >= 1 - 1e-6:
         return GarchFit(INSUFFICIENT, f"not stationary: alpha + beta = {persistence:.6f}", n)
-    last = float(np.asarray(result.conditional_volatility)[-1]) ** 2
-    following = omega + alpha * float(returns[-1] * scale) ** 2 + beta * last
-    long = omega / (1 - persistence)
+    long = 1.0  # the sample variance of the scaled returns: variance targeting, see the docstring
+    omega = long * (1 - persistence)
+    following = next_variance(returns * scale, omega, alpha, beta, long)
     steps = max(1, round(horizon_s / step_s))
     unit = 1.0 / (scale * math.sqrt(step_s))
     return GarchFit(

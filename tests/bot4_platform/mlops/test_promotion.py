@@ -9,11 +9,12 @@ import pytest
 from bot4_live.models import bundle
 from bot4_live.models.current import load_current, read_current
 from bot4_live.settings import Settings
-from bot4_platform.bundles.export import export
+from bot4_platform.bundles.export import export, fetch
 from bot4_platform.mlops import registry
 from bot4_platform.mlops.config import Policy, load_models, load_policy
 from bot4_platform.mlops.dataset import Dataset
 from bot4_platform.mlops.evaluate import train
+from bot4_platform.mlops.gates import sanity, skilled
 from bot4_platform.mlops.promote import Decision, promote, rollback, sole_writer
 from bot4_platform.mlops.publish import publish
 
@@ -129,19 +130,18 @@ def test_a_damaged_artifact_is_refused(settings: Settings, mlflow: "MlflowClient
     assert decision.current.baseline
 
 
-@pytest.mark.parametrize(
-    ("gate", "limit"),
-    [("max_bytes", 1000), ("max_abs_bp", 0.001), ("max_score_us", 1e-6), ("min_blocks", 10_000), ("min_skill", 0.999)],
-)
-def test_each_limit_refuses(
-    gate: str, limit: float, settings: Settings, mlflow: "MlflowClient", dataset: Build
-) -> None:
+def test_each_limit_refuses_by_itself(settings: Settings, mlflow: "MlflowClient", dataset: Build) -> None:
     data = dataset("planted")
-    run(settings, mlflow, dataset("none"))  # so that there is a champion already
-    strict = POLICY.model_copy(update={"gates": POLICY.gates.model_copy(update={gate: limit})})
-    decision = run(settings, mlflow, data, strict)
-    assert decision.verdict == "refused"
-    assert len([g for g in decision.gates if not g.passed]) == 1
+    version = publish(settings, mlflow, train(MODELS["lightgbm"], MODELS["baseline"], data, POLICY), data, "test")
+    candidate = fetch(mlflow, version, settings.models_dir)
+    limits = {"size": ("max_bytes", 1000), "magnitude": ("max_abs_bp", 0.001), "latency": ("max_score_us", 1e-6),
+              "blocks": ("min_blocks", 10_000), "skill": ("min_skill", 0.999),
+              "skill_over_baseline": ("min_advantage", 0.999), "folds_won": ("min_folds_won", 1.0)}  # fmt: skip
+    assert all(gate.passed for gate in sanity(candidate, data, POLICY) + skilled(candidate, data, POLICY))
+    for name, (field, limit) in limits.items():
+        strict = POLICY.model_copy(update={"gates": POLICY.gates.model_copy(update={field: limit})})
+        gates = sanity(candidate, data, strict) + skilled(candidate, data, strict)
+        assert [gate.name for gate in gates if not gate.passed] == [name]
 
 
 def test_promotion_on_other_data_than_trained_is_refused(

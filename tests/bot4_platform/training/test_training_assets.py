@@ -28,8 +28,9 @@ def fill(settings: Settings, planted: bool, rows: int = 2000, seed: int = 3) -> 
     """Write a day of features; when `planted`, the mid drifts by a product of two of them for the next second."""
     rng = np.random.default_rng(seed)
     x = rng.normal(0, 1, (rows, len(NAMES)))
-    for i in range(1, rows):
-        x[i] = 0.95 * x[i - 1] + 0.31 * x[i]
+    regime = np.cumsum(rng.random(rows) < 1 / 40)  # about 4 s each
+    for name in ("ofi_1s", "flow_10s"):
+        x[:, NAMES.index(name)] += 3 * rng.choice([-1.0, 1.0], regime[-1] + 1)[regime]
     drift = np.sign(x[:, NAMES.index("ofi_1s")] * x[:, NAMES.index("flow_10s")]) * 1e-5 * planted
     mid = 60_000 * np.exp(np.concatenate([[0], np.cumsum(drift + rng.normal(0, 1e-5, rows))[:-1]]))
     mid = np.round(mid, 2)

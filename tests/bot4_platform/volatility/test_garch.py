@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bot4_platform.defs.volatility.garch import GarchFit, fit_garch, mean_variance
+from bot4_platform.defs.volatility.garch import GarchFit, fit_garch, mean_variance, next_variance
 
 
 def simulate(n: int, omega: float, alpha: float, beta: float, seed: int) -> np.ndarray:
@@ -79,3 +79,21 @@ def test_mean_forecast_variance_equals_the_recursion() -> None:
         path.append(value)
         value = omega + (alpha + beta) * value
     assert mean_variance(following, omega / 0.1, alpha + beta, 50) == pytest.approx(np.mean(path))
+
+
+def test_the_next_variance_equals_archs_forecast() -> None:
+    from arch import arch_model
+
+    returns = simulate(800, 0.05, 0.1, 0.85, 6)
+    fixed = arch_model(returns, mean="Zero", vol="GARCH", rescale=False).fix([0.05, 0.1, 0.85])
+    ours = next_variance(returns, 0.05, 0.1, 0.85, 1.0)
+    assert ours == pytest.approx(float(fixed.forecast(horizon=1).variance.iloc[-1, 0]), rel=1e-9)
+
+
+def test_mostly_unmoved_returns_keep_the_level_of_the_sample() -> None:
+    """Four in five returns are zero, as in a real book: sigma stays at the sample's level."""
+    rng = np.random.default_rng(4)
+    returns = np.where(rng.random(800) < 0.8, 0.0, rng.standard_t(3, 800) * 3e-5)
+    fit = fit_garch(returns, 0.25, 900)
+    assert fit.status == "ok"
+    assert fit.sigma == pytest.approx(2 * float(np.sqrt(np.mean(returns**2))), rel=0.1)
