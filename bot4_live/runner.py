@@ -97,7 +97,9 @@ class Runner:
         self.recovered = recovery.recover(settings.journal_dir, settings.state_dir, settings.models_dir, self._say)
         self.models = ModelWatch(settings.models_dir, self.recovered.engine)
         self._swap = None if self.options.no_model else self.models.load_first()
-        self.control.gate.admit(Kind.CMD_NEW)  # compiled now, not before the first order
+        # Compiled now, not with the first frame or order: a runner that compiles looks hung to the watchdog.
+        self.control.gate.admit(Kind.CMD_NEW)
+        FeedCore(BTCUSDT_USDM, lambda _: None)
 
     async def run(self) -> dict[str, Any]:
         """Trade until told to stop; return the session's report."""
@@ -175,6 +177,7 @@ class Runner:
     async def _trade(self, stack: contextlib.AsyncExitStack) -> None:
         context = self.context
         core, clock = context.core, context.market.clock
+        self.control.beat()  # the watchdog expects a heart from here on
         self.control.set_state(RunnerState.HOLD)
         countdown = Countdown(
             context.rest, context.gateway, self.control.gate.check, self.settings.countdown_ms, context.remark

@@ -27,8 +27,10 @@ BOT4 = [sys.executable, "-m", "bot4_live"]
 SPEED = 8.0
 TOKEN = "for-tests"
 ACCOUNTS = 12
-# Quotes that move with every tick of the market: many orders, cancels and fills in little time.
-BUSY = {"BOT4_STRATEGY__REQUOTE_MS": "50", "BOT4_STRATEGY__HYSTERESIS_TICKS": "0", "BOT4_STRATEGY__GAMMA": "0.01"}
+# Quotes that follow every move (many orders and cancels), and quotes that wait to be met (fills).
+BUSY = {"BOT4_STRATEGY__REQUOTE_MS": "50", "BOT4_STRATEGY__HYSTERESIS_TICKS": "0"}
+PATIENT = {"BOT4_STRATEGY__REQUOTE_MS": "50", "BOT4_STRATEGY__HYSTERESIS_TICKS": "1000000"}
+TIGHT = {"BOT4_STRATEGY__ADVERSE_SELECTION_BP": "0"}
 
 
 def clean_environment():
@@ -37,11 +39,15 @@ def clean_environment():
     }
 
 
-def read_line(process, timeout_s):
-    """Return the first line of stdout as JSON; None when the process ended or the time is over."""
-    ready, _, _ = select.select([process.stdout], [], [], timeout_s)
-    line = process.stdout.readline() if ready else b""
-    return json.loads(line) if line else None
+def read_line(process, timeout_s, state=None):
+    """Return the next line of stdout as JSON, that of `state` if one is given; None at the end or out of time."""
+    deadline = time.monotonic() + timeout_s
+    while select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        line = process.stdout.readline()
+        found = json.loads(line) if line else None
+        if found is None or state is None or found.get("state") == state:
+            return found
+    return None
 
 
 class Exchange:
@@ -96,6 +102,8 @@ class Exchange:
 def exchange(tmp_path_factory):
     """One exchange for all tests here: a generated market at 8x, a dozen accounts."""
     folder = tmp_path_factory.mktemp("exchange")
+    # Compiled code is there before anything is timed.
+    subprocess.run([sys.executable, "-m", "bot4_live.warm"], check=True, env=clean_environment(), capture_output=True)
     keys = {}
     for i in range(ACCOUNTS):
         for role in ("run", "dog"):
@@ -139,7 +147,7 @@ class Stack:
     def _spawn(self, arguments, extra):
         with (self.folder / f"{arguments[0]}.err").open("ab") as errors:
             process = subprocess.Popen(
-                [*BOT4, *arguments], stdout=subprocess.PIPE, stderr=errors, env=self.environment | extra
+                [*BOT4, *arguments], stdout=subprocess.PIPE, stderr=errors, env=self.environment | extra, bufsize=0
             )
         self._started.append(process)
         return process
@@ -148,11 +156,12 @@ class Stack:
         path = self.folder / f"{name}.err"
         return path.read_text()[-4000:] if path.exists() else ""
 
-    def start_runner(self, **extra):
+    def start_runner(self, *, patient=False, **extra):
         """Start a runner; return (process, ready line, seconds to it)."""
         began = time.monotonic()
-        process = self._spawn(["live", "--no-model", "--seconds", "120"], BUSY | extra)
-        ready = read_line(process, 60)
+        quotes = TIGHT | (PATIENT if patient else BUSY)
+        process = self._spawn(["live", "--no-model", "--seconds", "120"], quotes | extra)
+        ready = read_line(process, 60, "trading")
         return process, ready, time.monotonic() - began
 
     def control(self, field):

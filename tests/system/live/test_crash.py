@@ -44,7 +44,7 @@ def finish(stack, process):
 def test_kill_at_each_place_of_an_orders_way(stack):
     for place in PLACES:
         # A place may be met in the reconciliation already, before trading begins.
-        process, _, _ = stack.start_runner(BOT4_CRASH_AT=place)
+        process, _, _ = stack.start_runner(patient="fill" in place, BOT4_CRASH_AT=place)
         assert process.wait(60) == -signal.SIGKILL, f"{place} was not reached\n{stack.log('live')}"
         if place == "before_fill:2":
             # Let what rests meet the market while nobody looks: fills to catch up.
@@ -58,7 +58,7 @@ def test_kill_at_seeded_moments(stack, moments):
     chance = random.Random(20240808 + moments)
     process = None
     for _ in range(moments):
-        process = restart_and_compare(stack)
+        process = restart_and_compare(stack, patient=chance.random() < 0.5)
         time.sleep(chance.uniform(0.0, 2.0))
         process.kill()
         process.wait()
@@ -67,7 +67,7 @@ def test_kill_at_seeded_moments(stack, moments):
 
 
 def test_while_it_is_down_the_countdown_empties_the_book(stack):
-    process, ready, _ = stack.start_runner(BOT4_STRATEGY__HYSTERESIS_TICKS="1000000")
+    process, ready, _ = stack.start_runner(patient=True)
     assert ready, stack.log("live")
     stack.wait(lambda: stack.exchange.open_orders(stack.account), 20, "no order rests")
     stack.watchdog.kill()  # it would cancel by its own key: here the venue is alone
