@@ -120,7 +120,7 @@ def verify_capture(
     instrument = instrument or infer_instrument((raw for _, raw in frames), path)
     collector = _Collector()
     core = FeedCore(instrument, collector.emit, check_book=False)
-    _warm(collector)
+    warm_up()
     started = time.perf_counter()
     core.on_connect(frames[0][0])
     for n, (recv_ns, raw) in enumerate(frames):
@@ -133,8 +133,9 @@ def verify_capture(
     return _compare(collector, core, instrument, gaps, elapsed)
 
 
-def _warm(collector: _Collector) -> None:
+def warm_up() -> None:
     """Compile before the clock starts: a stale event on an empty book changes nothing."""
+    collector = _Collector()
     record = np.zeros(HEADER_SIZE + 16, np.uint8)
     record[:HEADER_SIZE].view(HEADER)["kind"] = Kind.NOTE
     _apply(collector.book, record[:HEADER_SIZE].view(HEADER), slots_of(record), np.zeros(7, np.int64))
