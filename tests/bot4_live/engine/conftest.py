@@ -295,3 +295,8 @@ def go_on() -> Callable[[Rig, int, int], None]:
         trade_market(rig, seed, steps)
 
     return run
+
+
+@pytest.fixture
+def make_exchange() -> Callable[..., Exchange]:
+    return Exchange

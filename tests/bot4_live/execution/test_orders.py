@@ -209,6 +209,20 @@ def test_a_late_fill_moves_the_position_and_leaves_the_order_done() -> None:
     assert (book.position, book.state(order_id), book.count("late_fills")) == (4, S.DONE, 1)
 
 
+@pytest.mark.parametrize("cumulative", [True, False])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0)])
+def test_fills_in_any_order_with_or_without_a_cumulative(order: tuple[int, ...], cumulative: bool) -> None:
+    book = Book()
+    order_id = book.make(qty=10)
+    lots, before = [3, 1, 4], 0
+    for i in order:
+        book.take(fill(order_id, i + 1, lots[i], sum(lots[: i + 1]) if cumulative else 0))
+        filled = int(book.row(order_id)["filled"])
+        assert filled >= before
+        before = filled
+    assert (book.position, before, book.state(order_id)) == (8, 8, S.PARTIAL)
+
+
 def test_trades_older_than_the_ring_count_as_seen() -> None:
     book = Book()
     for trade in range(1, TRADES + 11):
@@ -338,7 +352,11 @@ class Venue(RuleBasedStateMachine):
     @precondition(lambda self: self.reports)
     @rule(data=st.data())
     def arrives(self, data: st.DataObject) -> None:
-        self._deliver(data.draw(st.integers(0, len(self.reports) - 1)))
+        """Some reports arrive, the newest first as likely as the oldest, told before or not."""
+        indices = st.integers(0, len(self.reports) - 1)
+        for index in data.draw(st.lists(indices, min_size=1, max_size=6)):
+            self._deliver(index)
+            self.filled_never_falls_and_never_passes_the_quantity()
 
     def _deliver(self, index: int) -> None:
         event = self.reports[index]
