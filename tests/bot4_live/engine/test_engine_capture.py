@@ -15,7 +15,7 @@ from bot4_live.instrument import BTCUSDT_USDM
 from bot4_live.journal.reader import Journal
 from bot4_live.market.import_capture import import_capture
 
-MARKET_NS = 40 * 10**9
+MARKET_NS = 150 * 10**9
 
 
 @pytest.mark.capture
