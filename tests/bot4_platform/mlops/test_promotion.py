@@ -10,7 +10,7 @@ from bot4_live.models import bundle
 from bot4_live.models.current import load_current, read_current
 from bot4_live.settings import Settings
 from bot4_platform.bundles.export import export, fetch
-from bot4_platform.mlops import registry
+from bot4_platform.mlops import evidence, registry
 from bot4_platform.mlops.config import Policy, load_models, load_policy
 from bot4_platform.mlops.dataset import Dataset
 from bot4_platform.mlops.evaluate import train
@@ -88,7 +88,13 @@ def test_a_later_challenger_replaces_the_champion_and_rollback_returns(
     assert later.verdict == "promoted", later.why
     assert "not_below_champion" in [gate.name for gate in later.gates]
     assert aliases(mlflow) == {"champion": 4, "previous": 2}
+    evidence.save(settings, later)
+    assert evidence.load(settings)["champion"]["version"] == 4
     back = rollback(settings, mlflow, MODEL, "forecasts drifted", "test")
+    shown = evidence.load(settings)
+    assert (shown["model_version"], shown["champion"]["version"]) == (2, 2)
+    assert shown["champion"]["data_digest"] == dataset("planted").digest()
+    assert shown["challenger"]["version"] == 4
     assert back == first.current
     assert read_current(settings.models_dir) == first.current
     assert aliases(mlflow) == {"champion": 2, "previous": 4}
@@ -153,6 +159,11 @@ def test_promotion_on_other_data_than_trained_is_refused(
     decision = promote(settings, mlflow, MODEL, dataset("planted", seed=8), POLICY, "test")
     assert decision.verdict == "refused"
     assert "same_data" in decision.why
+
+
+def test_evidence_needs_a_promotion(settings: Settings) -> None:
+    with pytest.raises(ValueError, match="materialize the asset champion first"):
+        evidence.load(settings)
 
 
 def test_one_writer_at_a_time(settings: Settings, mlflow: "MlflowClient", dataset: Build) -> None:
