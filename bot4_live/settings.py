@@ -96,9 +96,6 @@ class Settings(BaseSettings):
         float, Field(gt=0, description="calm time before NORMAL after a safer mode or a trip")
     ] = 300.0
     feeder_poll_s: Annotated[float, Field(gt=0, description="how often the online store is read, real seconds")] = 1.0
-    slow_ttl_s: Annotated[float, Field(gt=0, description="age at which a slow value is no longer used, seconds")] = (
-        7200.0
-    )
     strategy: StrategyParams = StrategyParams()
 
     @field_validator("var")
