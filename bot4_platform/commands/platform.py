@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 
 @click.command("platform")
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port on loopback.")
 @click.option("--account", help="Account whose runs are shown [BOT4_ACCOUNT or paper].")
+@click.option("--var", type=click.Path(path_type=Path), help="Folder the account lies in [BOT4_VAR or var].")
 @click.option("--no-daemon", is_flag=True, help="UI only: schedules and sensors do not run.")
-def command(port: int, account: str | None, no_daemon: bool) -> None:
+def command(port: int, account: str | None, var: Path | None, no_daemon: bool) -> None:
     """Open the Dagster UI with every asset of the data platform.
 
     Serves on 127.0.0.1 until SIGINT or SIGTERM. Schedules and sensors start stopped; switch them on in the UI.
@@ -17,15 +20,15 @@ def command(port: int, account: str | None, no_daemon: bool) -> None:
     from bot4_live.settings import load
     from bot4_platform.ui import serve
 
-    settings = load(**({"account": account} if account else {}))
-    bar = click.progressbar(length=100, label="starting Dagster", file=click.get_text_stream("stderr"))
+    given = {"account": account, "var": var}
+    settings = load(**{name: value for name, value in given.items() if value})
 
     def ready(url: str) -> None:
-        bar.render_finish()
+        click.echo("\r", err=True, nl=False)
         click.echo(f"Dagster: {url}  (account {settings.account}; Ctrl-C ends it)")
 
     def waiting(seconds: float) -> None:
-        bar.update(max(0, min(99, int(seconds * 6)) - bar.pos))
+        click.echo(f"\rstarting Dagster: {seconds:.0f} s", err=True, nl=False)
 
     try:
         serve(settings, port, daemon=not no_daemon, ready=ready, waiting=waiting)

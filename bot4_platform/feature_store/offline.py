@@ -29,7 +29,7 @@ from bot4_platform.feature_store.source import LakeSource
 from bot4_platform.lake import Lake
 
 
-class AsOfOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
+class AsOfOfflineStoreConfig(FeastConfigBaseModel):
     """Where the lake is; a relative path is taken from the feature repository."""
 
     type: Literal["bot4_platform.feature_store.offline.AsOfOfflineStore"] = (
@@ -38,7 +38,7 @@ class AsOfOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
     lake_dir: str = "../var/paper/lake"
 
 
-class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
+class AsOfRetrievalJob(RetrievalJob):
     """A join that runs when its result is asked for."""
 
     def __init__(self, compute: Callable[[], pa.Table], metadata: RetrievalMetadata | None, full_names: bool) -> None:
@@ -70,7 +70,7 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         raise ValueError("saved datasets are not kept by Feast here: materialize the asset training_set instead")
 
 
-class AsOfOfflineStore(OfflineStore):  # type: ignore[misc]
+class AsOfOfflineStore(OfflineStore):
     """Reads lake tables named by `LakeSource` and joins them as-of."""
 
     supports_filter_by_created_timestamp = True
@@ -163,13 +163,13 @@ class AsOfOfflineStore(OfflineStore):  # type: ignore[misc]
         return AsOfRetrievalJob(compute, None, False)
 
 
-def read_events(config: RepoConfig, source: DataSource, keys: list[str], columns: list[str]) -> pl.DataFrame:
+def read_events(config: RepoConfig, source: DataSource | None, keys: list[str], columns: list[str]) -> pl.DataFrame:
     """Return a lake table as key columns, `columns`, `__event` and `__created` (int64 ns), rows in lake order.
 
     Raises ValueError for a source that is no LakeSource, FileNotFoundError when the table is not there.
     """
     if not isinstance(source, LakeSource):
-        raise ValueError(f"the feature view's source {source.name} is not in the lake: declare it as a LakeSource")
+        raise ValueError(f"the feature view's source {source} is not in the lake: declare it as a LakeSource")
     folder = Path(config.offline_store.lake_dir)
     if not folder.is_absolute() and config.repo_path:
         folder = Path(config.repo_path) / folder
@@ -193,7 +193,7 @@ def to_ns(times: pd.Series) -> pl.Series:
 
 
 def _wanted(view: FeatureView, refs: list[str], full_names: bool) -> dict[str, str]:
-    name = view.projection.name_to_use()
+    name = view.projection.name_alias or view.projection.name
     asked = [ref.split(":", 1)[1] for ref in refs if ref.split(":", 1)[0] == name]
     return {feature: f"{name}__{feature}" if full_names else feature for feature in asked}
 

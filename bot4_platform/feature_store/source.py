@@ -15,7 +15,7 @@ CLASS_TYPE = "bot4_platform.feature_store.source.LakeSource"
 EVENT_FIELD, CREATED_FIELD = "event_timestamp", "created"
 
 
-class LakeSource(DataSource):  # type: ignore[misc]
+class LakeSource(DataSource):
     """Table `table`; `event_column` and `created_column` are int64 ns columns of it."""
 
     def __init__(self, *, table: str, event_column: str, created_column: str, description: str = "") -> None:
@@ -29,7 +29,9 @@ class LakeSource(DataSource):  # type: ignore[misc]
 
     def __eq__(self, other: object) -> bool:
         """Compare by what is stored."""
-        return isinstance(other, LakeSource) and self._options() == other._options() and super().__eq__(other)
+        if not isinstance(other, LakeSource):
+            return False
+        return (self.name, self.description, self._options()) == (other.name, other.description, other._options())
 
     def __hash__(self) -> int:
         """Return the hash of the name."""

@@ -6,13 +6,14 @@ Nothing is declared twice: a new feature in `bot4_live.features.registry` is a n
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from feast import Entity, FeatureView, Field
 from feast.types import Float64, String
 from feast.value_type import ValueType
 
 from bot4_live.features.registry import FEATURES, layout_hash
-from bot4_live.settings import SLOW_FEATURES, Settings
+from bot4_live.settings import SLOW_FEATURES, StrategyParams
 from bot4_platform.feature_store.source import LakeSource
 
 PROJECT = "bot4"
@@ -56,7 +57,7 @@ fast_features = FeatureView(
 slow_features = FeatureView(
     name="slow_features",
     entities=[market],
-    ttl=timedelta(seconds=Settings.model_fields["slow_ttl_s"].default),
+    ttl=timedelta(seconds=StrategyParams.model_fields["slow_ttl_s"].default),
     schema=[
         Field(name="market", dtype=String),
         *(
@@ -74,4 +75,4 @@ slow_features = FeatureView(
     description="Slow features, every 15 minutes; read by the feeder and handed to the engine as events.",
 )
 
-OBJECTS = [market, fast_features, slow_features]
+OBJECTS: list[Any] = [market, fast_features, slow_features]

@@ -30,7 +30,8 @@ INLINE_SCRIPTS = re.compile(r"<script\b(?![^>]*\bsrc=)[^>]*>.*?</script>", re.IG
 STYLE = """
 body{font:14px/1.5 system-ui,sans-serif;margin:0 auto;max-width:1080px;padding:16px;color:#1d2433;background:#fff}
 table{border-collapse:collapse;width:100%;margin:8px 0 20px}th,td{border:1px solid #d5dae3;padding:6px 9px;
-text-align:left;vertical-align:top}th{background:#f2f4f8}a{color:#1c5cab}h1,h2,h3,h4,h5,h6{font-size:16px;line-height:1.25;margin:18px 0 6px}
+text-align:left;vertical-align:top}th{background:#f2f4f8}a{color:#1c5cab}
+h1,h2,h3,h4,h5,h6{font-size:16px;line-height:1.25;margin:18px 0 6px}
 h1{font-size:26px}.row{display:block}
 .col-2,.col-lg-2,.col-md-2,.ge-actions-container,.modal,.navbar .btn,#ge-cta-footer,.cooltip .top{display:none}
 .fa-check-circle::before{content:"\\2713";color:#17803d;font-weight:700;font-style:normal}

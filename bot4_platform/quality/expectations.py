@@ -34,6 +34,12 @@ def _note(why: str) -> dict[str, Any]:
     return {"notes": {"format": "markdown", "content": [why]}}
 
 
+def _library() -> Any:
+    from great_expectations import expectations
+
+    return expectations
+
+
 def _profiles(lake: Lake) -> pd.DataFrame | None:
     frames = [
         lake.read("minute_profiles", day, market).with_columns(market=pl.lit(market), day=pl.lit(day))
@@ -43,7 +49,7 @@ def _profiles(lake: Lake) -> pd.DataFrame | None:
 
 
 def _profile_expectations() -> list[Any]:
-    from great_expectations import expectations as gxe
+    gxe = _library()
 
     between = gxe.ExpectColumnValuesToBeBetween
     return [
@@ -95,7 +101,7 @@ def _quotes(lake: Lake) -> pd.DataFrame | None:
 
 
 def _quote_expectations() -> list[Any]:
-    from great_expectations import expectations as gxe
+    gxe = _library()
 
     return [
         gxe.ExpectColumnPairValuesAToBeGreaterThanB(
@@ -119,7 +125,7 @@ def _slow(lake: Lake) -> pd.DataFrame | None:
 
 
 def _slow_expectations() -> list[Any]:
-    from great_expectations import expectations as gxe
+    gxe = _library()
 
     between = gxe.ExpectColumnValuesToBeBetween
     return [

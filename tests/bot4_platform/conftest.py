@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,3 +146,30 @@ def maker(settings: Settings) -> Maker:
 def journal_writer() -> Callable[[Settings], Maker]:
     """Return Maker for tests that need several accounts."""
     return Maker
+
+
+@pytest.fixture
+def run_check() -> Callable[..., bool]:
+    """Return what runs one asset check alone, building nothing, and says whether it passed."""
+    import dagster as dg
+
+    from bot4_platform.definitions import defs
+
+    def run(settings: Settings, part: Any, asset: str, check: str) -> bool:
+        key = dg.AssetCheckKey(dg.AssetKey(asset), check)
+        job = defs.resolve_implicit_global_asset_job_def().get_subset(
+            asset_check_selection={key}, asset_selection=set()
+        )
+        config = {
+            "resources": {"bot4": {"config": {"var": str(settings.var), "account": settings.account}}},
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+        }
+        with dg.DagsterInstance.ephemeral() as instance:
+            result = job.execute_in_process(
+                run_config=config, instance=instance, partition_key=part.key, raise_on_error=False
+            )
+        found = result.get_asset_check_evaluations()
+        assert [evaluation.check_name for evaluation in found] == [check]
+        return found[0].passed
+
+    return run

@@ -29,14 +29,12 @@ def describe_asset(key: dg.AssetKey) -> dict[str, Any]:
         "group": node.group_name,
         "owners": sorted(node.owners),
         "kinds": sorted(spec.kinds),
-        "partitions": repr(node.partitions_def) if node.partitions_def is None else sorted(
-            dimension.name for dimension in node.partitions_def.partitions_defs  # type: ignore[attr-defined]
-        ),
+        "partitions": sorted(found.name for found in getattr(node.partitions_def, "partitions_defs", [])),
         "upstream": sorted(parent.to_user_string() for parent in node.parent_keys),
         "checks": sorted(
             check.name + (" (blocking)" if graph.get_check_spec(check).blocking else "") for check in node.check_keys
         ),
-    }  # fmt: skip
+    }
 
 
 def snapshot() -> dict[str, Any]:

@@ -85,10 +85,11 @@ def describe(name: str, frame: "pl.DataFrame", result: Written) -> dict[str, Any
             **{f"reason/{rule}": count for rule, count in counts.iter_rows()},
         }
     times = frame["exch_ns"]
-    metadata |= {"first_event": when(times.min()), "last_event": when(times.max())}
+    first, last = times.to_numpy().min(), times.to_numpy().max()
+    metadata |= {"first_event": when(first), "last_event": when(last)}
     if name == "quotes":
         sample = frame.gather_every(max(1, frame.height // 2000))
-        seconds = (sample["exch_ns"] - times.min()).to_numpy() / 1e9
+        seconds = (sample["exch_ns"] - first).to_numpy() / 1e9
         mid = (sample["bid_px"] + sample["ask_px"]).to_numpy() / 2
         metadata["mid_plot"] = line_plot(seconds, {"mid": mid}, "ticks", "mid")
         spread = (frame["ask_px"] - frame["bid_px"]).to_numpy()

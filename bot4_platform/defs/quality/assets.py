@@ -30,7 +30,8 @@ def minute_profiles(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg
 
     part, lake = market_day(context), bot4.lake()
     shift = seals_of(bot4.settings().journal_dir, part)[-1].shift_ns
-    frame = profiles.minute_profiles(*(lake.read(name, *part) for name in ("trades", "quotes", "depth")), shift)
+    trades, quotes, depth = (lake.read(name, *part) for name in ("trades", "quotes", "depth"))
+    frame = profiles.minute_profiles(trades, quotes, depth, shift)
     columns = ("trades", "quotes", "diffs", "spread_bp_median", "quote_gap_ms_max", "latency_ms_median")
     shown = [
         (when(row["minute_ns"])[11:16], *(f"{row[name]:.4g}" if row[name] is not None else "-" for name in columns))
