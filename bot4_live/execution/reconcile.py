@@ -75,15 +75,17 @@ class Reconciler:
         """
         report = Report()
         await self._dispatcher.drain()
+        before = self._ledger.fills
         rows = await self._rest.call(self._gateway.open_orders())
         reach("reconciling")
         names = {int(row["orderId"]): from_client_id(str(row["clientOrderId"])) for row in rows}
         self._ledger.by_venue.update({venue: order_id for venue, order_id in names.items() if order_id})
         await self._closed_meanwhile({order_id for order_id in names.values() if order_id})
-        report.fills = await self.fetch_fills()
+        await self.fetch_fills()
         for row in rows:
             await self._open_order(row, report)
         await self._position(report, trusted)
+        report.fills = self._ledger.fills - before
         self._emit(self._gateway.on_balance(await self._rest.call(self._gateway.balance())))
         return report
 
@@ -163,7 +165,7 @@ class Reconciler:
                 if trusted:
                     self._emit(note(f"position {self._ledger.position} lots by fills, {lots} at the venue: corrected"))
                 break
-            report.fills += await self.fetch_fills()
+            await self.fetch_fills()
             if report.rounds > 1:
                 await asyncio.sleep(PAUSE_S)
         report.position = lots
