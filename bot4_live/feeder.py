@@ -113,19 +113,26 @@ class OnlineStore:
         self.path = path
         self._key = entity_key(market)
         self._connection: sqlite3.Connection | None = None
+        self._file = -1
 
     def read(self) -> list[SlowValue]:
         """Return what is stored now; empty while there is no store. Raises ValueError for a value that is no number."""
+        try:
+            file = self.path.stat().st_ino
+        except FileNotFoundError:
+            self.close()
+            return []
+        if file != self._file:
+            self.close()  # another file under this name: the open one will never change again
         if self._connection is None:
-            if not self.path.exists():
-                return []
+            self._file = file
             self._connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=1.0)
         try:
             rows = self._connection.execute(
                 f"SELECT feature_name, value, event_ts, created_ts FROM {TABLE} WHERE entity_key = ?",
                 (self._key,),
             ).fetchall()
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             self.close()  # the file may have been replaced
             if "no such table" in str(error) or "locked" in str(error):
                 return []
