@@ -11,15 +11,22 @@ import click
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port on loopback.")
 @click.option("--account", help="Account whose runs are shown [BOT4_ACCOUNT or paper].")
 @click.option("--var", type=click.Path(path_type=Path), help="Folder the account lies in [BOT4_VAR or var].")
+@click.option("--demo", is_flag=True, help="Show the account of the last `bot4 demo`.")
 @click.option("--no-daemon", is_flag=True, help="UI only: schedules and sensors do not run.")
-def command(port: int, account: str | None, var: Path | None, no_daemon: bool) -> None:
+def command(port: int, account: str | None, var: Path | None, demo: bool, no_daemon: bool) -> None:
     """Open the Dagster UI with every asset of the data platform.
 
     Serves on 127.0.0.1 until SIGINT or SIGTERM. Schedules and sensors start stopped; switch them on in the UI.
     """
-    from bot4_live.settings import load
+    from bot4_live.settings import PROJECT_ROOT, load
     from bot4_platform.ui import serve
 
+    if demo:
+        var = var or PROJECT_ROOT / "var" / "demo"
+        accounts = sorted(path.name for path in var.glob("demo-*") if path.is_dir())
+        if not accounts:
+            raise click.ClickException(f"there is no demo under {var}; run `bot4 demo` (or make run) first")
+        account = accounts[-1]
     given = {"account": account, "var": var}
     settings = load(**{name: value for name, value in given.items() if value})
 
