@@ -224,10 +224,10 @@ class Runner:
             self._fail(error)
 
     async def _keep_report(self) -> None:
-        """Write the session's report every second, so that one which is killed has left it too."""
+        """Write the session's report now and every second, so that one which is killed has left it too."""
         while True:
-            await asyncio.sleep(REPORT_S)
             report.write_report(self.settings.state_dir, self.session, self.context.core, self._started, {})
+            await asyncio.sleep(REPORT_S)
 
     async def _announce(self) -> None:
         """Say, once, that trading begins: the venue and the log agree and the book is in use."""

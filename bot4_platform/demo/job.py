@@ -23,6 +23,7 @@ from bot4_platform.demo.progress import Stages
 
 READY_S = 90.0
 POSITION_WAIT_S = 8.0
+SETTLED_S = 2.5
 
 
 @dataclass
@@ -218,7 +219,8 @@ class Job:
         asked = False
         began = time.monotonic()
         while time.monotonic() - began < 3 * POSITION_WAIT_S:
-            if block.get("open_orders") > 0 and block.get("position_lots") != 0:
+            settled = time.monotonic() - began > SETTLED_S  # a session worth the name, its counters on disk
+            if settled and block.get("open_orders") > 0 and block.get("position_lots") != 0:
                 return asked
             if not asked and block.get("position_lots") == 0 and time.monotonic() - began > 1.0:
                 block.set("intent_lots", 1)
