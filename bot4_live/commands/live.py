@@ -15,9 +15,9 @@ import click
 def command(seconds: float | None, until_market_ns: int | None, no_model: bool, as_json: bool) -> None:
     """Trade (paper): load the champion and quote.
 
-    Needs an exchange on this machine (`bot4 exchange`) and a running `bot4 watchdog`. Prints one JSON line when
-    it is prepared, one when trading begins, and a status line a second to stderr. Ctrl-C or SIGTERM stop it cleanly: orders are cancelled, the
-    position stays.
+    Needs an exchange on this machine (`bot4 exchange`) and a running `bot4 watchdog`. Prints one JSON line when it is
+    prepared, one when trading begins, and a status line a second to stderr. Ctrl-C or SIGTERM stop it cleanly: orders
+    are cancelled, the position stays.
     """
     import json
 

@@ -28,7 +28,8 @@ class FeederLink:
         self._command = [
             sys.executable, "-m", "bot4_live.feeder",
             "--store", str(settings.online_store), "--ring", str(self.ring.path), "--market", instrument.market,
-            "--poll-s", str(settings.feeder_poll_s), "--ttl-s", str(settings.strategy.slow_ttl_s), "--shift-ns", str(shift_ns),
+            "--poll-s", str(settings.feeder_poll_s), "--ttl-s", str(settings.strategy.slow_ttl_s),
+            "--shift-ns", str(shift_ns),
             "--start-market-ns", str(clock.start_market_ns), "--start-mono-ns", str(clock.start_mono_ns),
             "--speed-milli", str(clock.speed_milli),
         ]  # fmt: skip

@@ -151,7 +151,7 @@ def load_policy(folder: Path = MLFLOW_DIR) -> Policy:
 
 
 def _load(kind: type[T], path: Path) -> T:
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     try:
         return kind.model_validate(yaml.safe_load(path.read_text()))
