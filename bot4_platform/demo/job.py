@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bot4_live.journal.client import settle
 from bot4_live.safety.control import CONTROL_FILE, ControlBlock
 from bot4_live.settings import Settings, load
 from bot4_live.simulation import bad_frames
 from bot4_live.simulation.generator import generate, write_capture
+from bot4_platform.demo import platform_run
 from bot4_platform.demo.children import Child, Children
 from bot4_platform.demo.market import GENERATED_S, Exchange, Keys
 from bot4_platform.demo.plan import SECOND, Plan, make_plan
@@ -71,6 +73,7 @@ class Job:
             self._live(children)
             self._kill(children)
             self._account()
+            self._close_the_loop(children)
             self._replay(children)
 
     # Stages.
@@ -145,14 +148,24 @@ class Job:
 
     def _platform(self, children: Children) -> None:
         with self.stages.stage("platform", "Dagster: ticks, candles, features, quality, training, promotion"):
-            run = children.start("platform", "-m", "bot4_platform.demo.platform_run", command=[sys.executable])
-            while "summary" not in (step := run.next_json(300)):
-                verdict = "" if step["ok"] else "  FAILED"
-                self.stages.say(
-                    f"{step['done']:3d}/{step['total']} {step['name']:<44} {step['seconds']:5.1f} s{verdict}"
-                )
-            self.facts["platform"] = step["summary"]
-            run.finish(30)
+            self._materialize(children, "platform", platform_run.EVERYTHING)
+
+    def _close_the_loop(self, children: Children) -> None:
+        """What was traded becomes history: the live sessions' journal goes the way of the capture's."""
+        with self.stages.stage(
+            "live_to_lake", "Dagster again: the live sessions' journal into ticks, candles, features"
+        ):
+            settle(self.settings.journal_dir, self.settings.shm_dir)
+            self._materialize(children, "platform-live", platform_run.WHAT_LIVE_ADDED)
+
+    def _materialize(self, children: Children, name: str, selection: str) -> None:
+        command = [sys.executable, "-m", "bot4_platform.demo.platform_run"]
+        run = children.start(name, selection, command=command)
+        while "summary" not in (step := run.next_json(300)):
+            verdict = "" if step["ok"] else "  FAILED"
+            self.stages.say(f"{step['done']:3d}/{step['total']} {step['name']:<44} {step['seconds']:5.1f} s{verdict}")
+        run.finish(30)
+        self.facts.setdefault("platform", []).append(step["summary"])
 
     def _live(self, children: Children) -> None:
         plan = self.plan
@@ -241,10 +254,7 @@ class Job:
             self.exchange.clock(paused=True)
 
     def _replay(self, children: Children) -> None:
-        from bot4_live.journal.client import settle
-
         with self.stages.stage("replay", "replaying the journal in a fresh process"):
-            settle(self.settings.journal_dir, self.settings.shm_dir)
             args = ["replay", str(self.settings.journal_dir), "--models", str(self.settings.models_dir), "--json"]
             replay = children.start("replay", *args)
             replay.wait(180)

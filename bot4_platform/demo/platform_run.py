@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 
 from bot4_live.journal.reader import Journal
@@ -21,14 +22,19 @@ def partitions_of(settings: Settings) -> list[tuple[str, str]]:
     return sorted(pairs)
 
 
+EVERYTHING = "*"
+WHAT_LIVE_ADDED = '+key:"candles_1m" or +key:"features"'
+
+
 def main() -> None:
-    """Materialize everything: a JSON line a step, then `{"summary": ...}`; exit code 1 when a step failed."""
+    """Materialize a selection: a JSON line a step, then `{"summary": ...}`; exit code 1 when a step failed."""
 
     def progress(step: Step) -> None:
         print(json.dumps(asdict(step)), flush=True)
 
+    selection = sys.argv[1] if len(sys.argv) > 1 else EVERYTHING
     settings = load()
-    summary: RunSummary = materialize("*", partitions_of(settings), settings, progress=progress)
+    summary: RunSummary = materialize(selection, partitions_of(settings), settings, progress=progress)
     print(json.dumps({"summary": asdict(summary)}), flush=True)
     summary.raise_for_failure()
 

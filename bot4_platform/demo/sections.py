@@ -90,7 +90,7 @@ def quality(job: Job, summary: dict[str, Any]) -> Section:
     """Return the data's quality."""
     found, sent = summary["quarantined_by_reason"], summary["bad_frames_by_reason"]
     rows = [(reason, sent.get(reason, 0), found.get(reason, 0)) for reason in sorted({*found, *sent})]
-    run = job.facts["platform"]
+    failed = [name for run in job.facts["platform"] for name in run["failed_checks"]]
     text = paragraph(
         f"{summary['book_matched']:,} of {summary['book_compared']:,} best quotes equal the book built from snapshot "
         f"and diffs alone ({summary['book_gaps']} gaps, {summary['book_crossed']} crossed). "
@@ -99,8 +99,8 @@ def quality(job: Job, summary: dict[str, Any]) -> Section:
         "materializations. Broken frames were sent on purpose; each must be quarantined for its own reason:"
     )
     text += table(("reason", "sent", "quarantined"), rows)
-    if run["failed_checks"]:
-        text += paragraph("Failed: " + ", ".join(run["failed_checks"]), "bad")
+    if failed:
+        text += paragraph("Failed: " + ", ".join(failed), "bad")
     docs = job.settings.root / "data_docs" / "index.html"
     if docs.is_file():
         link = docs.relative_to(job.folder)

@@ -40,7 +40,7 @@ def summarise(job: Job, evidence: dict[str, Any], candles: int) -> tuple[dict[st
     facts, settings = job.facts, job.settings
     story = read([settings.journal_dir], BTCUSDT_USDM)
     real_time = job.sessions[-1]
-    kill, book, run, venue, replay = (facts[name] for name in ("kill", "book", "platform", "venue", "replay"))
+    kill, book, runs, venue, replay = (facts[name] for name in ("kill", "book", "platform", "venue", "replay"))
     last = facts["last_session"]
     sessions = [*job.sessions, last]
     shift = int(job.clock["shift_ns"])
@@ -73,9 +73,9 @@ def summarise(job: Job, evidence: dict[str, Any], candles: int) -> tuple[dict[st
         "baseline_score": evidence["baseline_score"],
         "promotion": evidence["verdict"],
         "online_features": story.slow_values,
-        "assets_materialized": run["assets_materialized"],
-        "asset_checks_passed": run["asset_checks_passed"],
-        "asset_checks_failed": run["asset_checks_failed"],
+        "assets_materialized": sum(run["assets_materialized"] for run in runs),
+        "asset_checks_passed": sum(run["asset_checks_passed"] for run in runs),
+        "asset_checks_failed": sum(run["asset_checks_failed"] for run in runs),
         "quarantined": sum(story.quarantined.values()),
         "quarantined_by_reason": story.quarantined,
         "bad_frames_by_reason": facts["bad_frames"],
