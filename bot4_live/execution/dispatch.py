@@ -62,7 +62,7 @@ class Dispatcher:
         self.counts = {"sent": 0, "suppressed": 0, "unknown": 0, "rejected": 0, "cancels": 0}
 
     def submit(self, command: np.ndarray, written: Written | None = None) -> None:
-        """Take one command; `written()` is called when its request is handed to the connection."""
+        """Take one command; `written()` is called once its request has been written to the socket."""
         kind, order_id = int(header_of(command)["kind"]), int(header_of(command)["a"])
         if kind == Kind.CMD_NEW:
             self._acks[order_id] = asyncio.Event()
@@ -116,10 +116,11 @@ class Dispatcher:
             self._emit(self._mark(Kind.SEND_ATTEMPT, order_id, kind, 0))
             reach("before_send" if kind == Kind.CMD_NEW else "before_cancel")
             self.counts["sent" if kind == Kind.CMD_NEW else "cancels"] += 1
+            loop = asyncio.get_running_loop()
             if written is not None:
-                written()
+                loop.call_soon(written)  # the write itself follows this guard without a pause
             if kind == Kind.CMD_NEW:
-                asyncio.get_running_loop().call_later(0.001, reach, "after_send")
+                loop.call_later(0.001, reach, "after_send")
 
         return guard
 

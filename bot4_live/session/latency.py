@@ -58,7 +58,7 @@ class Latency:
     """What is measured: `decision` (frame received -> commands ready) and `wire` (wake-up -> request written).
 
     The wake-up is the frame in whose wake the command came or, for requotes on the grid of TICKs, the timer;
-    `wire_frame` holds the former alone. "Written" is when the request is handed to the connection's transport.
+    `wire_frame` holds the former alone. "Written" is the loop's turn after the request went to the socket.
     """
 
     def __init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import click
 import pytest
@@ -24,7 +25,9 @@ def account(tmp_path, monkeypatch):
         "REST_URL": "http://127.0.0.1:9", "WS_URL": "ws://127.0.0.1:9",
     }.items():  # fmt: skip
         monkeypatch.setenv(f"BOT4_{name}", value)
-    return Settings()
+    settings = Settings()
+    yield settings
+    shutil.rmtree(settings.shm_dir, ignore_errors=True)
 
 
 @pytest.fixture

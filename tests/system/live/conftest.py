@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -193,6 +194,7 @@ class Stack:
                     process.kill()
                     process.wait()
             process.stdout.close()
+        shutil.rmtree(self.settings.shm_dir, ignore_errors=True)
 
     def audit(self):
         """Compare the whole journal with the venue's books; return counts. Nothing may be doubled or missing."""
