@@ -35,8 +35,8 @@ test-slow: setup ## the long tests
 	@$(BIN)/python -m bot4_live.warm
 	@$(BIN)/pytest -q -m slow $(ARGS)
 
-lint: setup ## ruff, mypy, import-linter
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache
+lint: setup ## ruff, mypy, import-linter: the hooks of .pre-commit-config.yaml, all local
+	@$(BIN)/pre-commit run --all-files --show-diff-on-failure
 
 lock: ## renew requirements.lock from pyproject.toml
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -q uv==$(UV_VERSION); }
