@@ -45,7 +45,7 @@ def summarise(job: Job, evidence: dict[str, Any], candles: int) -> tuple[dict[st
     sessions = [*job.sessions, last]
     shift = int(job.clock["shift_ns"])
     summary: dict[str, Any] = {
-        "source": job.clock["source"],
+        "source": f"capture {job.capture.name}" if job.capture else job.clock["source"],
         "seed": None if job.capture else job.seed,
         "account": facts["account"],
         "finished_at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
