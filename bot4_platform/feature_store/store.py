@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def open_store(settings: Settings) -> FeatureStore:
     """Open the account's store with every view of the registry applied. Importing Feast takes seconds."""
-    import yaml  # type: ignore[import-untyped]
+    import yaml
     from feast import FeatureStore
     from feast.repo_config import RepoConfig
 
