@@ -12,7 +12,7 @@ import pytest
 
 from bot4_live.features.registry import NAMES
 from bot4_live.feeder import OnlineStore, decode_value, entity_key, stored_time_ns
-from bot4_live.settings import SLOW_FEATURES, Settings
+from bot4_live.settings import SLOW_FEATURES, Settings, StrategyParams
 from bot4_platform.defs.volatility.tables import SLOW_FEATURES as SLOW_TABLE
 from bot4_platform.feature_store.online import SlowRow, shift_at, stored, write
 from bot4_platform.feature_store.store import open_store
@@ -94,7 +94,7 @@ def test_views_follow_the_registry(store: Any) -> None:
     fast, slow = store.get_feature_view("fast_features"), store.get_feature_view("slow_features")
     assert [field.name for field in fast.features] == list(NAMES)
     assert [field.name for field in slow.features] == list(SLOW_FEATURES.values())
-    assert slow.ttl.total_seconds() == Settings.model_fields["slow_ttl_s"].default
+    assert slow.ttl.total_seconds() == StrategyParams.model_fields["slow_ttl_s"].default
     assert (fast.online, slow.online) == (False, True)
     assert slow.batch_source.event_column == "event_ns"  # back from the registry's protobuf
 
