@@ -67,7 +67,8 @@ class Volatility:
     """Volatility of the efficient price, return per sqrt(second).
 
     GARCH(1,1) (Bollerslev 1986) on returns of `window` seconds, h' = omega + alpha r^2 + beta h, times a two-state
-    Markov regime (calm, stormy) with exponential durations.
+    Markov regime (calm, stormy) with exponential durations, plus rare jumps (Merton 1976): news that moves the price
+    past quotes which were fair a moment before.
     """
 
     random: Random
@@ -77,6 +78,8 @@ class Volatility:
     beta: float = 0.91
     regimes: tuple[float, float] = (0.8, 2.0)
     durations: tuple[float, float] = (60.0, 20.0)
+    jumps: float = 0.08  # per second
+    jump_size: float = 3.5e-4  # standard deviation of a jump, return
 
     def __post_init__(self) -> None:
         """Start calm, at the long-run variance."""
@@ -96,6 +99,8 @@ class Volatility:
         sigma = self.sigma
         change = sigma * math.sqrt(seconds) * self.random.gauss(0.0, 1.0)
         self._return += change / self.regimes[self.regime]
+        if self.random.random() < self.jumps * seconds:
+            change += self.random.gauss(0.0, self.jump_size)
         self._elapsed += seconds
         if self._elapsed >= self.window:
             omega = (1.0 - self.alpha - self.beta) * self.level**2 * self.window

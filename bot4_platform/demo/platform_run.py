@@ -14,10 +14,7 @@ from bot4_platform.run import RunSummary, Step, materialize
 def partitions_of(settings: Settings) -> list[tuple[str, str]]:
     """Return the (exchange day, market) pairs that the journal's sealed segments hold, in order."""
     pairs = {
-        (day, str(seal["market"]))
-        for seal in Journal(settings.journal_dir).seals()
-        for day in [*seal["exchange_days"], seal["receive_day"]]
-        if day is not None
+        (day, str(seal["market"])) for seal in Journal(settings.journal_dir).seals() for day in seal["exchange_days"]
     }
     return sorted(pairs)
 
