@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -29,4 +30,4 @@ def command(journal: Path, models: Path | None, as_json: bool) -> None:
         click.echo(f"{result.events} events, {result.commands} commands ({result.journaled} journaled): {verdict}")
         click.echo(f"sha256 {result.sha256}")
     if not result.identical:
-        raise click.exceptions.Exit(1)
+        sys.exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def command(file: Path, as_json: bool) -> None:
     else:
         _table(asdict(result))
     if not result.ok:
-        raise click.exceptions.Exit(1)
+        sys.exit(1)
 
 
 def _tell(stage: str, frames: int) -> None:
