@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from typing import NoReturn
 
 import click
 
@@ -61,29 +64,62 @@ def cli() -> None:
 def main() -> None:
     """Run the command line: errors are one clear line on stderr, exit code 1 (2 for wrong usage)."""
     try:
-        cli(standalone_mode=False)
+        cli(standalone_mode=False, prog_name="bot4")
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "bot4"
+        fail([f"{path}: {_one_line(error.format_message())} (see `{path} --help`)"], error.exit_code)
+    except click.ClickException as error:
+        fail([f"bot4: {error.format_message()}"], error.exit_code)  # may be several lines: a child's log
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped", err=True)
-        sys.exit(130)
+        fail(["stopped"], 130)
     except (OSError, ValueError) as error:
-        click.echo(f"bot4: {describe(error)}", err=True)
-        sys.exit(1)
+        fail([f"bot4: {line}" for line in describe(error)], 1)
 
 
-def describe(error: Exception) -> str:
-    """Return one line that says what went wrong and, for common causes, what to do."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, OSError):
-        hints = {28: "free some disk space and start again; nothing half-written was kept",
-                 98: "another process holds that port; choose one with --port or end it",
-                 13: "check the permissions of that path",
-                 2: "check the path"}  # fmt: skip
-        hint = hints.get(error.errno or 0)
-        if hint:
-            return f"{text} ({hint})"
-    return text
+def fail(lines: list[str], code: int) -> NoReturn:
+    """Say why on stderr and end the process."""
+    for line in lines:
+        click.echo(line, err=True)
+    sys.exit(code)
+
+
+# What to do about the common refusals of an operating system.
+HINTS = {
+    errno.ENOSPC: "free some disk space and start again; what was whole before is kept",
+    errno.EDQUOT: "the disk quota is used up; free some space and start again; what was whole before is kept",
+    errno.EFBIG: "files may not grow that large here; raise `ulimit -f` and start again",
+    errno.EADDRINUSE: "another process holds that port; choose one with --port or end it",
+    errno.EACCES: "check the permissions of that path",
+    errno.EPERM: "check the permissions of that path",
+    errno.EROFS: "that disk can only be read; set BOT4_VAR to a folder that can be written",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "a part of that path is a file; check it, or set BOT4_VAR to a folder",
+    errno.EISDIR: "that is a folder; name a file",
+    errno.EMFILE: "too many open files; raise `ulimit -n`",
+}
+
+
+def describe(error: Exception) -> list[str]:
+    """Return what went wrong and, for common causes, what to do: one line, or one for each wrong setting."""
+    from bot4_live.settings_errors import WrongSettings  # pydantic comes with it: `bot4 --help` does without
+
+    if isinstance(error, WrongSettings):
+        return [_one_line(line) for line in error.lines]
+    text = _one_line(str(error)) or type(error).__name__
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        text = f"{where}{_one_line(error.strerror)}"
+        hint = HINTS.get(error.errno)
+        # A message of our own, on a common errno, says already what to do.
+        if hint and (error.strerror == os.strerror(error.errno) or ";" not in text):
+            text = f"{text} ({hint})"
+    return [text]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

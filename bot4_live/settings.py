@@ -6,9 +6,13 @@ import hashlib
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from bot4_live import settings_errors
+from bot4_live.settings_errors import WrongSettings
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,7 +20,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 class StrategyParams(BaseModel):
     """Numbers that steer `step`; each reaches it in a PARAMS event under the id of `PARAM_IDS`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     gamma: Annotated[
         float, Field(gt=0, description="risk aversion (Avellaneda-Stoikov), per unit of inventory/cap")
@@ -70,7 +74,9 @@ SLOW_FEATURES: dict[int, str] = {0: "garch_sigma", 1: "intensity_a", 2: "intensi
 class Settings(BaseSettings):
     """Everything a process of the live half needs to know. Environment: `BOT4_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="BOT4_", env_nested_delimiter="__", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="BOT4_", env_nested_delimiter="__", frozen=True, extra="forbid", allow_inf_nan=False
+    )
 
     profile: Annotated[Literal["embedded", "services"], Field(description="which services stand behind it")] = (
         "embedded"
@@ -102,6 +108,16 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
+
+    @field_validator("rest_url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        return _endpoint(value, ("http", "https"))
+
+    @field_validator("ws_url")
+    @classmethod
+    def _websocket(cls, value: str) -> str:
+        return _endpoint(value, ("ws", "wss"))
 
     @property
     def root(self) -> Path:
@@ -147,17 +163,44 @@ class Settings(BaseSettings):
         )
 
 
+def _endpoint(value: str, schemes: tuple[str, ...]) -> str:
+    """Return the endpoint; raise ValueError unless it is an address such as http://127.0.0.1:8411."""
+    example = f"{schemes[0]}://127.0.0.1:8411"
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018 - raises for what is no port
+    except ValueError as error:
+        raise ValueError(f"no address ({error}); give one such as {example}") from None
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ValueError(f"no address of this kind; give one such as {example}")
+    return value
+
+
 def load(**overrides: Any) -> Settings:
     """Return the settings; an unknown `BOT4_` variable is an error, so that a typo is not a default.
 
-    Raises ValueError with one line per wrong setting.
+    Raises WrongSettings (a ValueError) with one line per wrong setting.
     """
-    known = {f"BOT4_{name.upper()}" for name in Settings.model_fields}
-    for name in os.environ:
-        if name.startswith("BOT4_") and name.split("__")[0] not in known | RESERVED_VARIABLES:
-            raise ValueError(f"unknown setting {name}; known are: {', '.join(sorted(known))}")
-    return Settings(**overrides)
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in RESERVED_VARIABLES and not name.startswith(RESERVED_PREFIXES)
+    }
+    wrong = settings_errors.unknown_variables(ours, Settings, PREFIX)
+    if wrong:
+        raise WrongSettings(wrong)
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise WrongSettings(settings_errors.lines(error, Settings, PREFIX)) from None
+    except SettingsError:
+        # Only a nested field is parsed as JSON, and only when it is given whole.
+        raise WrongSettings(
+            ["BOT4_STRATEGY is not JSON; give an object, or single values such as BOT4_STRATEGY__GAMMA=0.1"]
+        ) from None
 
 
-# Read elsewhere than in Settings.
-RESERVED_VARIABLES = {"BOT4_CACHE_DIR", "BOT4_SHARED_DATA", "BOT4_CRASH_AT", "BOT4_PLATFORM"}
+PREFIX = "BOT4_"
+# Read elsewhere than in Settings; what bot4_platform.settings reads is checked there.
+RESERVED_VARIABLES = {"BOT4_CACHE_DIR", "BOT4_SHARED_DATA", "BOT4_CRASH_AT"}
+RESERVED_PREFIXES = ("BOT4_PLATFORM__",)

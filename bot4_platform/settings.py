@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from bot4_live import settings_errors
 from bot4_live.settings import PROJECT_ROOT, Settings
+from bot4_live.settings_errors import WrongSettings
 
 MarketName = Annotated[str, Field(pattern=r"^[a-z0-9_]+:[A-Z0-9]{2,20}$")]
 
+PREFIX = "BOT4_PLATFORM__"
 DBT_DIR = PROJECT_ROOT / "dbt"
 FEATURE_REPO = PROJECT_ROOT / "feature_repo"
 
@@ -21,7 +25,7 @@ FEATURE_REPO = PROJECT_ROOT / "feature_repo"
 class PlatformSettings(BaseSettings):
     """What the partitions span."""
 
-    model_config = SettingsConfigDict(env_prefix="BOT4_PLATFORM__", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     day_start: Annotated[date, Field(description="first partition, a UTC day of exchange time")] = date(2024, 8, 8)
     markets: Annotated[
@@ -32,8 +36,19 @@ class PlatformSettings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def platform_settings() -> PlatformSettings:
-    """Return the settings the definitions of this process were built with."""
-    return PlatformSettings()
+    """Return the settings the definitions of this process were built with.
+
+    Raises WrongSettings (a ValueError) with one line per wrong or unknown setting.
+    """
+    wrong = settings_errors.unknown_variables(os.environ, PlatformSettings, PREFIX)
+    if wrong:
+        raise WrongSettings(wrong)
+    try:
+        return PlatformSettings()
+    except ValidationError as error:
+        raise WrongSettings(settings_errors.lines(error, PlatformSettings, PREFIX)) from None
+    except SettingsError:
+        raise WrongSettings([f'{PREFIX}MARKETS is not JSON; give a list such as ["binance_usdm:BTCUSDT"]']) from None
 
 
 def dagster_home(settings: Settings) -> Path:

@@ -16,7 +16,7 @@ from bot4_live.journal.layout import SEGMENT_BYTES, SegmentHeader
 from bot4_live.journal.locks import FileLock, is_held
 from bot4_live.journal.raw_log import ENTRY, RawReader
 from bot4_live.journal.ring import Ring
-from bot4_live.journal.segment import recover
+from bot4_live.journal.segment import recover, reserve
 
 RING_BYTES = 64 << 20
 FULL_WAIT_S = 2.0
@@ -56,17 +56,23 @@ class JournalClient:
         segment_bytes: int = SEGMENT_BYTES,
         ring_bytes: int = RING_BYTES,
     ) -> None:
-        """Take the journal. Raises BlockingIOError when another producer has it."""
+        """Take the journal. Raises BlockingIOError when another has it, OSError when the disk has no room for it."""
         directory.mkdir(parents=True, exist_ok=True)
         shm_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.directory, self.shm_dir = directory, shm_dir
         self._segment_bytes = segment_bytes
+        self._failing_since = 0.0
         self._lock = FileLock(shm_dir / "producer.lock")
         if not self._lock.acquire():
             raise BlockingIOError(
                 errno.EAGAIN, f"process {self._lock.holder()} already writes this account's journal; stop it first"
             )
-        settle(directory, shm_dir)
+        try:
+            settle(directory, shm_dir)
+            reserve(directory, segment_bytes)
+        except OSError:
+            self._lock.release()
+            raise
         self.raw_offset = RawReader(directory).end
         self.ring = Ring.create(shm_dir / "journal.ring", ring_bytes)
         (shm_dir / "journal.header").write_bytes(header.encode())
@@ -92,8 +98,7 @@ class JournalClient:
             now = time.monotonic()
             deadline = deadline or now + FULL_WAIT_S
             if now > deadline:
-                code = self.ring.status[1] or errno.ENOSPC
-                raise OSError(code, f"the journal cannot be written ({os.strerror(code)}); trading must stop")
+                raise self._refused(self.failure or errno.ENOSPC)
             time.sleep(0.001)
 
     def append(self, record: np.ndarray | bytes) -> None:
@@ -113,14 +118,43 @@ class JournalClient:
         alive = self._process.poll() is None
         return alive and self.ring.status[0] == writer.WELL and self.ring.backlog < self.ring.capacity // 2
 
+    @property
+    def failure(self) -> int:
+        """Return the errno that the disk last refused a write with, 0 when all is well."""
+        return self.ring.status[1] if self.ring.status[0] == writer.FAILING else 0
+
+    def _refused(self, code: int) -> OSError:
+        kept = f"; {self.ring.backlog:,} bytes wait in memory and are written as soon as there is room"
+        return OSError(code, f"the journal cannot be written ({os.strerror(code)}){kept}", str(self.directory))
+
+    def check(self) -> None:
+        """Raise OSError when the disk has refused to be written for FULL_WAIT_S."""
+        code, now = self.failure, time.monotonic()
+        if not code:
+            self._failing_since = 0.0
+        elif not self._failing_since:
+            self._failing_since = now
+        elif now - self._failing_since > FULL_WAIT_S:
+            raise self._refused(code)
+
     def close(self, timeout_s: float = 30.0) -> None:
-        """Let the writer drain, seal and end. Raises TimeoutError when it does not; nothing is lost then."""
+        """Let the writer drain, seal and end. Raises OSError when it cannot; nothing is lost then."""
         self.ring.close_producer()
         self.ensure_writer_for_drain()
+        deadline = time.monotonic() + timeout_s
         try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise TimeoutError(f"the journal in {self.directory} is still being written; look at its disk") from None
+            while True:
+                try:
+                    self._process.wait(0.05)
+                    if self.failure:
+                        raise self._refused(self.failure)
+                    return
+                except subprocess.TimeoutExpired:
+                    self.check()
+                    if time.monotonic() > deadline:
+                        raise TimeoutError(
+                            f"the journal in {self.directory} is still being written; look at its disk"
+                        ) from None
         finally:
             self.ring.unmap()
             self._lock.release()

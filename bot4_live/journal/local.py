@@ -10,7 +10,7 @@ import numpy as np
 from bot4_live.journal.layout import SEGMENT_BYTES, SegmentHeader
 from bot4_live.journal.locks import FileLock
 from bot4_live.journal.raw_log import RawReader
-from bot4_live.journal.segment import SegmentWriter, recover
+from bot4_live.journal.segment import SegmentWriter, discard_from, recover, reserve
 
 
 class LocalJournal:
@@ -19,13 +19,19 @@ class LocalJournal:
     healthy = True
 
     def __init__(self, directory: Path, header: SegmentHeader, *, segment_bytes: int = SEGMENT_BYTES) -> None:
-        """Open a journal. Raises BlockingIOError when a writer has it."""
+        """Open a journal. Raises BlockingIOError when a writer has it, OSError when the disk has no room for it."""
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(directory / ".writer.lock")
         if not self._lock.acquire():
             raise BlockingIOError(errno.EAGAIN, f"process {self._lock.holder()} writes {directory}; stop it first")
         recover(directory)
-        self._writer = SegmentWriter(directory, header, segment_bytes, raw_start=RawReader(directory).end)
+        self._directory, self._first_seq = directory, header.first_seq
+        try:
+            reserve(directory, segment_bytes)
+            self._writer = SegmentWriter(directory, header, segment_bytes, raw_start=RawReader(directory).end)
+        except OSError:
+            self._lock.release()
+            raise
 
     def append(self, record: np.ndarray | bytes) -> None:
         """Append one record."""
@@ -38,6 +44,12 @@ class LocalJournal:
     def close(self) -> None:
         """Seal."""
         self._writer.close()
+        self._lock.release()
+
+    def discard(self) -> None:
+        """Take back what was appended since the journal was opened; the journal is as it was before."""
+        self._writer.abandon()
+        discard_from(self._directory, self._first_seq)
         self._lock.release()
 
     def __enter__(self) -> LocalJournal:

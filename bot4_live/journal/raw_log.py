@@ -24,6 +24,14 @@ BLOCK = struct.Struct("<IIqI")
 BLOCK_BYTES = 256 << 10
 
 
+def write_whole(fd: int, data: bytes | bytearray, at: int) -> None:
+    """Write all of `data` at `at`: a disk that fills up takes a part first and refuses only the rest."""
+    view = memoryview(data)
+    done = 0
+    while done < len(view):
+        done += os.pwrite(fd, view[done:], at + done)
+
+
 @dataclass(frozen=True)
 class RawFrame:
     """One frame: where, when received (engine clock), the verdict (Reason, 0 = passed), stream code, bytes."""
@@ -48,7 +56,7 @@ class RawWriter:
     def _open(self, first_seq: int) -> None:
         self.path = self._directory / raw_name(first_seq)
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        os.pwrite(self._fd, RAW_MAGIC + self.offset.to_bytes(8, "little"), 0)
+        write_whole(self._fd, RAW_MAGIC + self.offset.to_bytes(8, "little"), 0)
         self.position = 16
         self._block_start = self.offset
 
@@ -68,7 +76,7 @@ class RawWriter:
             return
         data = self._compress.compress(bytes(self._block))
         head = BLOCK.pack(len(data), len(self._block), self._block_start, crc32c(data))
-        os.pwrite(self._fd, head + data, self.position)
+        write_whole(self._fd, head + data, self.position)
         self.position += len(head) + len(data)
         self._block.clear()
         self._block_start = self.offset
@@ -77,6 +85,12 @@ class RawWriter:
         """Go on in a new file."""
         self.close()
         self._open(first_seq)
+
+    def abandon(self) -> None:
+        """Close without writing the open block."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def close(self) -> None:
         """Write the open block and close; a file without frames is removed."""

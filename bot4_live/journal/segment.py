@@ -7,6 +7,7 @@ shows at rotation and never in the middle; it is cut to its length when sealed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ from google_crc32c import value as crc32c
 
 from bot4_live.events import FIRST_COMMAND, HEADER_SIZE, LAST_COMMAND
 from bot4_live.journal.layout import SEGMENT_BYTES, SegmentHeader, seal_name, segment_name
-from bot4_live.journal.raw_log import RawWriter
+from bot4_live.journal.raw_log import RawWriter, write_whole
 
 DAY_NS = 86_400_000_000_000
 SPARES = 2
@@ -100,9 +101,14 @@ class SegmentWriter:
         """Open a fresh segment. Raises OSError when the disk has no room for it and its spares."""
         self.directory, self.header, self.segment_bytes = directory, header, segment_bytes
         directory.mkdir(parents=True, exist_ok=True)
-        self.raw = RawWriter(directory, header.first_seq, raw_start)
         self._fd = -1
-        self._open(header)
+        self.raw = RawWriter(directory, header.first_seq, raw_start)
+        try:
+            self._open(header)
+        except OSError:
+            self.abandon()
+            discard_from(directory, header.first_seq)
+            raise
         self.prepare_spares()
 
     def _open(self, header: SegmentHeader) -> None:
@@ -114,7 +120,7 @@ class SegmentWriter:
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         os.posix_fallocate(self._fd, 0, self.segment_bytes)
         head = header.encode()
-        os.pwrite(self._fd, head, 0)
+        write_whole(self._fd, head, 0)
         os.fsync(self._fd)
         fsync_dir(self.directory)
         self.offset = len(head)
@@ -161,7 +167,7 @@ class SegmentWriter:
     def flush(self) -> None:
         """Hand the appended records to the kernel: from here on they survive the death of this process."""
         if self._pending:
-            os.pwrite(self._fd, self._pending, self.offset - len(self._pending))
+            write_whole(self._fd, self._pending, self.offset - len(self._pending))
             self._digest.update(self._pending)
             self._pending.clear()
 
@@ -192,6 +198,13 @@ class SegmentWriter:
         self._fd = -1
         write_seal(self.directory, self.header, self.tally, self.offset, self._digest.hexdigest())
 
+    def abandon(self) -> None:
+        """Let go of the files without writing anything more."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self.raw.abandon()
+
     def close(self, *, keep_spares: bool = False) -> None:
         """Seal and remove the spares."""
         self.seal()
@@ -200,6 +213,40 @@ class SegmentWriter:
             for path in self.directory.glob("spare-*.b4s~"):
                 with contextlib.suppress(FileNotFoundError):
                     path.unlink()
+
+
+def reserve(directory: Path, segment_bytes: int) -> None:
+    """Allocate the next segment as a spare, so that a disk without room shows before anything is recorded.
+
+    Raises OSError that names the room needed; nothing is left then.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "spare-0.b4s~"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.posix_fallocate(fd, 0, segment_bytes)
+    except OSError as error:
+        path.unlink()
+        code = error.errno or errno.EIO
+        raise OSError(
+            code,
+            f"the journal cannot be begun ({os.strerror(code)}): a segment takes {segment_bytes >> 20} MiB; "
+            "make room there, or set BOT4_VAR to a folder on another disk",
+            str(directory),
+        ) from None
+    finally:
+        os.close(fd)
+
+
+def discard_from(directory: Path, first_seq: int) -> None:
+    """Remove segments, seals and raw logs that begin at `first_seq` or later, and the spares."""
+    for pattern in ("seg-*.b4j", "seg-*.seal.json", "raw-*.b4z"):
+        for path in directory.glob(pattern):
+            if int(path.name.partition("-")[2].partition(".")[0]) >= first_seq:
+                path.unlink()
+    for path in directory.glob("spare-*.b4s~"):
+        path.unlink()
+    fsync_dir(directory)
 
 
 def write_seal(directory: Path, header: SegmentHeader, tally: Tally, size: int, digest: str) -> None:

@@ -137,7 +137,13 @@ def run(ring_path: Path, directory: Path, header: SegmentHeader, producer_lock: 
                     continue
                 break
             time.sleep(0.002)
-    drain.writer.close()
+    try:
+        drain.writer.close()
+    except OSError as error:
+        # The ring stays: whoever opens the journal next finishes what is missing here.
+        ring.set_status(FAILING, error.errno or 0)
+        print(f"journal writer: {directory} could not be sealed: {error}", file=sys.stderr)
+        return 1
     ring.set_status(WELL)
     ring.path.unlink(missing_ok=True)
     lock.release()

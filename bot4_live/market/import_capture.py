@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from bot4_live.market.feed_core import FeedCore
 from bot4_live.sequencer import Sequencer
 
 PROGRESS_EVERY = 5_000
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
@@ -106,9 +109,13 @@ def import_capture(
     """Journal a capture: recv_ns is the line's local time, shift 0.
 
     `keep_whole` goes on with what is whole of a damaged file (said in `damage`); `progress(frames)` is called now and
-    then; `stop()` true ends the import cleanly, as does the first frame after `until_ns`. Raises CaptureError, OSError.
+    then; `stop()` true ends the import cleanly, as does the first frame after `until_ns`. An import that fails leaves
+    the journal as it was: the capture can be imported again. Raises CaptureError, OSError.
     """
     damage: list[CaptureError] = []
+    if not keep_whole:
+        for _ in read_capture(path):  # to its end, so that a damaged one leaves nothing in the journal
+            pass
     frames = iter(read_capture(path, on_damage=damage.append if keep_whole else None))
     first = next(frames, None)
     if first is None:
@@ -117,7 +124,8 @@ def import_capture(
     first_seq = Journal(journal_dir).last_seq + 1 if journal_dir.is_dir() else 1
     header = segment_header(instrument, first_seq, first_ns, account=account, settings=settings)
     n = 0
-    with LocalJournal(journal_dir, header) as journal:
+    journal = LocalJournal(journal_dir, header)
+    try:
         sequencer = Sequencer(journal, None, first_ns, first_seq, ticks=ticks)
         core = FeedCore(instrument, sequencer.push, journal)
         for record in session_records(instrument, first_ns):
@@ -133,6 +141,17 @@ def import_capture(
             frame = next(frames, None)
         core.on_disconnect(last_ns)
         last_seq = sequencer.next_seq - 1
+        journal.close()
+    except BaseException as error:
+        journal.discard()
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise OSError(
+                error.errno,
+                f"the journal cannot be written ({os.strerror(error.errno)}); the import was taken back: make room "
+                "there and start again",
+                str(journal_dir),
+            ) from None
+        raise
     return ImportResult(
         n, first_seq, last_seq, first_ns, last_ns, core.counts.as_dict(), str(damage[0]) if damage else None
     )

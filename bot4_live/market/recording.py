@@ -81,7 +81,7 @@ async def record_exchange(
                 times=times, quiet=lambda: clock.paused,
             )  # fmt: skip
             end_ns = None if until_ns is None else until_ns + said.shift_ns
-            work = _Work(sequencer, core, clock, stream, stop, seconds, end_ns, progress)
+            work = _Work(sequencer, core, clock, stream, stop, seconds, end_ns, progress, journal.check)
             await work.run()
         finally:
             journal.close()
@@ -103,6 +103,7 @@ class _Work:
     seconds: float | None
     until_ns: int | None
     progress: Callable[[FeedCore, int], None] | None
+    check_journal: Callable[[], None]
 
     async def run(self) -> None:
         """Run until stopped; what the journal raises is raised here, after the stream was closed."""
@@ -139,6 +140,7 @@ class _Work:
             if deadline is not None and now >= deadline:
                 return
             self.sequencer.advance(now_ns)
+            self.check_journal()
             if self.progress is not None and now - told >= 0.2:
                 told = now
                 self.progress(self.core, now_ns)

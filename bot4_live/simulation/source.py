@@ -45,12 +45,15 @@ def capture_source(path: Path) -> Source:
     """
     skew, first, last, symbol = None, None, 0, ""
     snapshot = b""
-    for local_ns, raw in read_capture(path):
+    for number, (local_ns, raw) in enumerate(read_capture(path), 1):
         first = local_ns if first is None else first
         last = max(last, local_ns)
         stamp = event_ms(raw)
         if stamp is None:
-            raise ValueError(f"{path}: a frame has no event time E; only Binance USD-M captures can be served")
+            raise ValueError(
+                f"{path}: line {number}: no event time E in {raw[:40]!r}; only captures of Binance USD-M whose frames "
+                "are whole can be served"
+            )
         skew = max(stamp * MS - local_ns, skew if skew is not None else stamp * MS - local_ns)
         if not symbol:
             symbol = stream_name(raw).partition("@")[0].upper()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -19,8 +20,10 @@ def command(port: int, account: str | None, var: Path | None, demo: bool, no_dae
     Serves on 127.0.0.1 until SIGINT or SIGTERM. Schedules and sensors start stopped; switch them on in the UI.
     """
     from bot4_live.settings import PROJECT_ROOT, load
+    from bot4_platform.settings import platform_settings
     from bot4_platform.ui import serve
 
+    platform_settings()  # what is wrong in it is said here, not in the log of a code server
     if demo:
         var = var or PROJECT_ROOT / "var" / "demo"
         accounts = sorted(path.name for path in var.glob("demo-*") if path.is_dir())
@@ -30,12 +33,16 @@ def command(port: int, account: str | None, var: Path | None, demo: bool, no_dae
     given = {"account": account, "var": var}
     settings = load(**{name: value for name, value in given.items() if value})
 
+    on_terminal = sys.stderr.isatty()
+
     def ready(url: str) -> None:
-        click.echo("\r", err=True, nl=False)
+        if on_terminal:
+            click.echo("\r\033[K", err=True, nl=False)
         click.echo(f"Dagster: {url}  (account {settings.account}; Ctrl-C ends it)")
 
     def waiting(seconds: float) -> None:
-        click.echo(f"\rstarting Dagster: {seconds:.0f} s", err=True, nl=False)
+        if on_terminal:
+            click.echo(f"\r\033[Kstarting Dagster: {seconds:.0f} s", err=True, nl=False)
 
     try:
         serve(settings, port, daemon=not no_daemon, ready=ready, waiting=waiting)

@@ -17,11 +17,13 @@ from bot4_live.safety.control import CONTROL_FILE, ControlBlock
 from bot4_live.settings import Settings, load
 from bot4_live.simulation import bad_frames
 from bot4_live.simulation.generator import generate, write_capture
+from bot4_live.simulation.source import capture_source
 from bot4_platform.demo import platform_run
 from bot4_platform.demo.children import Child, Children
 from bot4_platform.demo.market import GENERATED_S, Exchange, Keys
 from bot4_platform.demo.plan import SECOND, Plan, make_plan
 from bot4_platform.demo.progress import Stages
+from bot4_platform.settings import platform_settings
 
 READY_S = 90.0
 POSITION_WAIT_S = 8.0
@@ -46,8 +48,7 @@ class Job:
 
     def run(self) -> None:
         """Do everything up to the report. Raises ChildError, ValueError or OSError with what went wrong."""
-        if self.capture is not None and not self.capture.is_file():
-            raise FileNotFoundError(2, "there is no such capture", str(self.capture))
+        self._check()
         keys = self._prepare()
         environment = {
             "BOT4_VAR": str(self.folder),
@@ -77,6 +78,14 @@ class Job:
             self._replay(children)
 
     # Stages.
+
+    def _check(self) -> None:
+        """Refuse what cannot work, before the last run's folder is moved aside."""
+        load()
+        platform_settings()
+        if self.capture is not None:
+            source = capture_source(self.capture)
+            make_plan(source.start_ns, source.last_ns + source.skew_ns, self.longest_s)
 
     def _prepare(self) -> Keys:
         previous = self.folder.with_name(f"{self.folder.name}-previous")
