@@ -113,6 +113,7 @@ class MarketStream:
             socket = await connect(
                 self._url,
                 compression=None,
+                proxy=None,  # a proxy of the environment is not for the market: it would see and delay every frame
                 ping_interval=self._times.ping_s,
                 ping_timeout=self._times.ping_timeout_s,
                 open_timeout=self._times.open_timeout_s,

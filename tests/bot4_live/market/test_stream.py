@@ -238,6 +238,28 @@ async def test_an_unreachable_venue_is_tried_again_until_it_is_there(frames, mak
         await asyncio.wait_for(task, 5)
 
 
+async def test_a_proxy_of_the_environment_is_not_used(frames, make_book, base_ns, monkeypatch):
+    """The proxy counts who asks it, and answers nobody."""
+    asked = []
+
+    async def proxy(_reader, writer):
+        asked.append(1)
+        writer.close()
+
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with await asyncio.start_server(proxy, "127.0.0.1", 0) as listener:
+        where = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        for name in ("http_proxy", "https_proxy", "socks_proxy", "all_proxy", "ws_proxy"):
+            monkeypatch.setenv(name, where)
+            monkeypatch.setenv(name.upper(), where)
+        async with running(Venue(frames), make_book(), base_ns) as session:
+            await settled(session)
+            session.book_is_true()
+            assert session.stream.counts.connects == 1
+    assert asked == []
+
+
 async def test_backoff_doubles_to_its_limit_with_jitter(frames, make_book, base_ns):
     """Nobody listens: about 0.05 s between attempts at most, so 20 attempts take under 2 s and not no time."""
     async with serve(Venue(frames).handle, "127.0.0.1", 0) as server:
