@@ -108,7 +108,8 @@ def _read_segment(
         keep("mid_t", seconds[rows])
         keep("mid", (bid + ask) / 2 * tick)
 
-    rows = np.flatnonzero(kinds == Kind.CMD_NEW)
+    # An operator's INTENT takes what is there at any price of the collar: an order, no quote.
+    rows = np.flatnonzero((kinds == Kind.CMD_NEW) & (head["flags"] & Flag.IOC == 0))
     keep("quote_t", seconds[rows])
     keep("quote_px", _slot(segment, rows, 0)[:, 0] * tick)
     keep("quote_sell", (head["flags"][rows] & Flag.SELL) != 0)
