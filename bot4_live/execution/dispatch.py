@@ -30,6 +30,8 @@ from bot4_live.execution.rest import (
 MS = 1_000_000
 MARGIN_MS = 250  # beyond recvWindow, exchange time: how far the two clocks may be apart
 FIRST_RETRY_S, LAST_RETRY_S = 0.02, 1.0
+# What reading an answer that is not of the documented shape may raise.
+UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError)
 CONFIRM_S = 0.5  # a cancelled order that the stream has not confirmed by then is asked about
 
 
@@ -72,10 +74,13 @@ class Dispatcher:
         else:
             self._start(self._cancel_all(command, written))
 
-    @property
-    def busy(self) -> int:
-        """Return how many commands are under way."""
-        return len(self._tasks)
+    async def cancel_unasked(self, order_id: int = 0) -> Any:
+        """Send a cancel that the engine did not decide (0: of everything) like any command; return the venue's answer.
+
+        It passes the gate and leaves a SEND_ATTEMPT. Raises Withheld when the gate is closed, VenueError otherwise.
+        """
+        command = self._mark(Kind.CMD_CANCEL if order_id else Kind.CMD_CANCEL_ALL, order_id, 0, 0)
+        return await self._rest.call(self._gateway.request(command), self._guard(command, None))
 
     async def drain(self, timeout_s: float | None = None) -> bool:
         """Wait until every command submitted so far has its end; False when that took too long."""
@@ -135,9 +140,17 @@ class Dispatcher:
         head = header_of(command)
         self._emit(self._mark(Kind.SUPPRESSED, int(head["a"]), cause, int(head["kind"])))
 
+    async def _ask(self, command: np.ndarray, order_id: int, written: Written | None) -> list[np.ndarray]:
+        """Send a command and return what its answer tells; one that cannot be read says nothing of the order's fate."""
+        answer = await self._rest.call(self._gateway.request(command), self._guard(command, written))
+        try:
+            return self._gateway.on_order(order_id, answer)
+        except UNREADABLE as error:
+            raise UnknownFate(f"order {order_id:#x}: an answer that cannot be read ({error!r})") from None
+
     async def _new(self, command: np.ndarray, order_id: int, written: Written | None) -> None:
         try:
-            answer = await self._rest.call(self._gateway.request(command), self._guard(command, written))
+            told = await self._ask(command, order_id, written)
         except Withheld as stop:
             self._suppress(command, stop.cause)
         except NotSent:
@@ -153,7 +166,7 @@ class Dispatcher:
             self.resolve(order_id)
         else:
             reach("before_ack")
-            for record in self._gateway.on_ack(order_id, answer):
+            for record in told:
                 self._emit(record)
             reach("after_ack")
         finally:
@@ -167,7 +180,7 @@ class Dispatcher:
         if order is not None and order.state == OrderState.CLOSED:
             return  # it ended while the cancel waited; the log says how
         try:
-            answer = await self._rest.call(self._gateway.request(command), self._guard(command, written))
+            told = await self._ask(command, order_id, written)
         except Withheld as stop:
             self._suppress(command, stop.cause)
         except NotSent:
@@ -181,7 +194,7 @@ class Dispatcher:
             self._emit(self._gateway.refused(Kind.CANCEL_REJECTED, order_id, 0))
             self.resolve(order_id)
         else:
-            for record in self._gateway.on_order(order_id, answer):
+            for record in told:
                 self._emit(record)
             reach("after_cancel")
 
@@ -221,7 +234,7 @@ class Dispatcher:
 
     async def _resolve(self, order_id: int, after_s: float) -> None:
         await asyncio.sleep(after_s)
-        pause = FIRST_RETRY_S
+        pause, complained = FIRST_RETRY_S, False
         while True:
             order = self._ledger.orders.get(order_id)
             if order is None or order.state in (OrderState.CLOSED, OrderState.DECIDED):
@@ -238,8 +251,13 @@ class Dispatcher:
             except (NotSent, UnknownFate):
                 pass
             else:
-                await self._tell(order_id, answer)
-                return
+                try:
+                    await self._tell(order_id, answer)
+                    return
+                except UNREADABLE as error:
+                    if not complained:
+                        self._emit(note(f"what the venue says of order {order_id:#x} cannot be read: {error!r}"))
+                        complained = True
             await asyncio.sleep(pause)
             pause = min(2 * pause, LAST_RETRY_S)
 

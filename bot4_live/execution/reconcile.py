@@ -66,12 +66,14 @@ class Reconciler:
     ) -> None:
         self._rest, self._gateway, self._ledger, self._dispatcher, self._emit = rest, gateway, ledger, dispatcher, emit
         self._fetching = asyncio.Lock()
+        self._unwanted: set[int] = set()  # adopted to be cancelled; until that is done, also in a later run
         dispatcher.fetch_fills = self.fetch_fills
 
     async def run(self, *, trusted: bool = True) -> Report:
         """Reconcile once. `trusted` says that the journal knows the position, so that a difference is an alarm.
 
-        Raises VenueError when the venue cannot be asked; nothing is assumed then.
+        Raises VenueError when the venue cannot be asked, and Withheld when an order that must not stay cannot be
+        cancelled because the gate is closed; nothing is assumed then.
         """
         report = Report()
         await self._dispatcher.drain()
@@ -101,7 +103,7 @@ class Reconciler:
             return
         known = self._ledger.orders.get(order_id)
         report.adopted.append(to_client_id(order_id))
-        if known is not None and known.state != OrderState.CLOSED:
+        if known is not None and known.state != OrderState.CLOSED and order_id not in self._unwanted:
             for record in self._gateway.on_order(order_id, row, flags=Flag.REPLAYED):
                 self._emit(record)
             return
@@ -110,13 +112,15 @@ class Reconciler:
         # Ours by its name and not in the journal (a power cut may lose its last moments), or thought closed: it is
         # made known and then cancelled, never kept on a guess.
         self._emit(self._gateway.adopted(order_id, row))
+        self._unwanted.add(order_id)
         try:
-            answer = await self._rest.call(self._gateway.cancel(order_id))
+            answer = await self._dispatcher.cancel_unasked(order_id)
         except (VenueRejected, UnknownFate):
             await self._dispatcher.resolve(order_id)
         else:
             for record in self._gateway.on_order(order_id, answer, flags=Flag.REPLAYED):
                 self._emit(record)
+        self._unwanted.discard(order_id)
         report.cancelled.append(to_client_id(order_id))
 
     async def fetch_fills(self) -> int:

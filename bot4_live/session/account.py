@@ -7,7 +7,7 @@ from typing import Any
 
 from bot4_live import engine_events
 from bot4_live.execution.reconcile import Reconciler
-from bot4_live.execution.rest import VenueError
+from bot4_live.execution.rest import VenueError, Withheld
 from bot4_live.execution.user_stream import UserStream
 from bot4_live.safety.control import RunnerState
 from bot4_live.session.context import Context
@@ -58,7 +58,7 @@ class Account:
             connects = self.stream.connects
             try:
                 found = await self.reconciler.run(trusted=self._trusted)
-            except (VenueError, KeyError, ValueError) as error:
+            except (VenueError, Withheld, KeyError, ValueError) as error:
                 context.remark(f"reconciliation failed, trying again: {error}")
                 wanted.set()
                 await asyncio.sleep(RETRY_S)

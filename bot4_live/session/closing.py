@@ -6,7 +6,6 @@ import asyncio
 import time
 
 from bot4_live import engine_events
-from bot4_live.events import Kind
 from bot4_live.execution.rest import VenueError, Withheld
 from bot4_live.safety.control import RunnerState
 from bot4_live.session.context import Context
@@ -50,16 +49,9 @@ async def _open_at_venue(context: Context) -> int:
 
 
 async def _cancel_all(context: Context) -> None:
-    """Cancel all through the gate; it is no decision of the engine, so only the attempt is in the log."""
-
-    def guard() -> None:
-        cause = context.control.gate.admit(Kind.CMD_CANCEL_ALL)
-        if cause:
-            raise Withheld(cause)
-        context.core.publish(engine_events.record(Kind.SEND_ATTEMPT, 0, 0, Kind.CMD_CANCEL_ALL))
-
+    """Cancel all; it is no decision of the engine, so only the attempt is in the log."""
     try:
-        await context.rest.call(context.gateway.cancel_all(), guard)
+        await context.dispatcher.cancel_unasked()
     except Withheld as stop:
         context.say(f"the gate is closed (cause {stop.cause}): the countdown cancel must empty the book")
     except VenueError as error:

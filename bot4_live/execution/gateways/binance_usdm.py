@@ -113,10 +113,6 @@ class Gateway:
 
     # Answers to records.
 
-    def on_ack(self, order_id: int, answer: Json) -> list[np.ndarray]:
-        """Return the events of the answer to a new order."""
-        return self.on_order(order_id, answer, Source.ORDER_REST)
-
     def on_order(
         self, order_id: int, order: Json, source: Source = Source.ORDER_REST, flags: int = 0
     ) -> list[np.ndarray]:

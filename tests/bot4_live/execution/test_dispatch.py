@@ -9,6 +9,7 @@ from bot4_live.execution.dispatch import MARGIN_MS
 from bot4_live.execution.gateways.binance_usdm import NO_SUCH_ORDER, POST_ONLY_WOULD_TAKE, UNKNOWN_ORDER
 from bot4_live.execution.ledger import OrderState
 from bot4_live.execution.order_id import to_client_id
+from bot4_live.simulation import rest_trading
 
 MS = 1_000_000
 TAKE = Flag.IOC
@@ -76,6 +77,26 @@ async def test_not_found_proves_nothing_before_the_window_has_passed(bench):
     assert waited >= (bench.rest.recv_window_ms + MARGIN_MS) * MS
     assert bench.kinds(order_id) == [Kind.SEND_ATTEMPT, Kind.ORDER_UNKNOWN, Kind.ORDER_REJECTED]
     assert bench.venue_orders() == {}
+
+
+async def test_an_answer_that_cannot_be_read_leaves_no_order_in_limbo(bench, monkeypatch):
+    shown = rest_trading._show
+    strange = {"orderId": "none"}
+    monkeypatch.setattr(rest_trading, "_show", lambda call, order: shown(call, order) | strange)
+    order_id = bench.new(bench.best[0] - 500)
+    await bench.until(lambda: Kind.NOTE in bench.kinds() and b"'none'" in bench.last(Kind.NOTE).tobytes())
+    await bench.until(lambda: bench.kinds().count(Kind.NOTE) == 2)  # the answer, and what the query brought
+    assert bench.kinds(order_id) == [Kind.SEND_ATTEMPT, Kind.ORDER_UNKNOWN]
+    strange.clear()
+    await bench.until(lambda: bench.ledger.orders[order_id].state == OrderState.OPEN)
+    strange["orderId"] = "none"
+    bench.cancel(order_id)
+    await bench.until(lambda: bench.ledger.orders[order_id].state == OrderState.UNKNOWN)
+    strange.clear()
+    await bench.until(lambda: bench.ledger.orders[order_id].state == OrderState.CLOSED)
+    assert bench.kinds(order_id)[-2:] == [Kind.CANCEL_REJECTED, Kind.ORDER_CANCELED]
+    assert bench.dispatcher.counts["sent"] == 1
+    assert bench.kinds().count(Kind.NOTE) <= 4  # one a doubt, however often it was asked
 
 
 async def test_a_post_only_order_that_would_take_is_refused(bench):

@@ -71,7 +71,7 @@ def test_prices_and_quantities_survive_the_wire(ticks, lots):
     params = GATEWAY.new_order(ORDER, ticks, lots, 0).params
     answer = {"status": "NEW", "orderId": 1, "price": params["price"], "origQty": params["quantity"],
               "executedQty": "0", "side": "BUY", "updateTime": 5}  # fmt: skip
-    _, slots = one(GATEWAY.on_ack(ORDER, answer))
+    _, slots = one(GATEWAY.on_order(ORDER, answer))
     assert tuple(slots[0]) == (ticks, lots)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from bot4_live.engine_events import hold, record, session
-from bot4_live.events import Flag, Kind, header_of
+from bot4_live.events import Flag, Kind, SuppressCause, header_of
 from bot4_live.execution.ledger import OrderState
 from bot4_live.execution.order_id import pack, to_client_id
-from bot4_live.execution.rest import Request, VenueError
+from bot4_live.execution.rest import Request, VenueError, Withheld
 
 
 async def place(bench, client_id, side, price, qty="0.004", life="GTC"):
@@ -30,8 +30,21 @@ async def test_an_order_of_ours_that_the_journal_lost_is_adopted_and_cancelled(b
     await place(bench, to_client_id(lost), "SELL", bench.best[1] + 500)
     report = await bench.reconciler.run()
     assert report.cancelled == [to_client_id(lost)]
-    assert bench.kinds(lost) == [Kind.ORDER_ADOPTED, Kind.ORDER_CANCELED]
+    assert bench.kinds(lost) == [Kind.ORDER_ADOPTED, Kind.SEND_ATTEMPT, Kind.ORDER_CANCELED]
     assert header_of(bench.last(Kind.ORDER_ADOPTED))["flags"] == Flag.SELL | Flag.REPLAYED
+    assert bench.exchange.venue.open_orders("paper") == []
+
+
+async def test_not_even_a_cancel_passes_a_closed_gate(bench):
+    lost = pack(1, 77)
+    await place(bench, to_client_id(lost), "SELL", bench.best[1] + 500)
+    bench.gate.cause = SuppressCause.NO_LEASE
+    with pytest.raises(Withheld):
+        await bench.reconciler.run()
+    assert bench.kinds(lost) == [Kind.ORDER_ADOPTED]
+    assert len(bench.exchange.venue.open_orders("paper")) == 1
+    bench.gate.cause = 0
+    await bench.reconciler.run()
     assert bench.exchange.venue.open_orders("paper") == []
 
 
