@@ -215,6 +215,7 @@ def test_dagster_shows_the_lineage_of_every_asset(dagster: str, page: Page) -> N
     page.mouse.click(1000, 800)
     page.keyboard.press("Alt+KeyE")  # expand all groups
     expect(page).to_have_url(re.compile("expanded="))
+    page.set_viewport_size({"width": 1400, "height": 1150})
     page.reload()  # fits the whole graph into the window
     for asset in (
         "raw_segments",
@@ -227,6 +228,7 @@ def test_dagster_shows_the_lineage_of_every_asset(dagster: str, page: Page) -> N
         "champion",
     ):
         expect(page.get_by_text(asset, exact=True).last).to_be_visible()
+    page.wait_for_load_state("networkidle")  # the colours of what is materialized come last
     screenshot(page, "dagster-lineage")
 
 
