@@ -76,6 +76,7 @@ class Job:
             self._account()
             self._close_the_loop(children)
             self._replay(children)
+        shutil.rmtree(self.settings.shm_dir, ignore_errors=True)  # the account will not trade again
 
     # Stages.
 
