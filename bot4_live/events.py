@@ -128,6 +128,7 @@ class StaleCause(IntEnum):
     SILENCE = 4
     CROSSED = 5
     LOST_LEVELS = 6  # the far store overflowed and the market reached what was dropped
+    CHECKSUM = 7  # the venue's checksum of the best levels is another one than ours
 
 
 class Reason(IntEnum):
@@ -149,6 +150,7 @@ class Reason(IntEnum):
     TOO_LARGE = 14
     OUTLIER = 15
     DUPLICATE = 16
+    BAD_CHECKSUM = 17  # a snapshot that is not what its checksum says
 
 
 class SuppressCause(IntEnum):

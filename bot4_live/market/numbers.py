@@ -23,9 +23,13 @@ class BrokenNumber(ValueError):
 
 @dataclass(frozen=True)
 class Scale:
-    """Turns decimal text into counts of `unit_e8` (1e-8 of the quantity's unit): a tick or a lot."""
+    """Turns decimal text into counts of `unit_e8` (1e-8 of the quantity's unit): a tick or a lot.
+
+    `max_units` may be more than MAX_UNITS where the counts are only kept, not multiplied (books of other venues).
+    """
 
     unit_e8: int
+    max_units: int = MAX_UNITS
     _known: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     def units(self, text: str) -> int:
@@ -56,7 +60,7 @@ class Scale:
         units, rest = divmod(int(digits) * 10 ** (_DIGITS_E8 - len(fraction)), self.unit_e8)
         if rest:
             raise BrokenNumber(Reason.LOST_DIGITS, text)
-        if units > MAX_UNITS:
+        if units > self.max_units:
             raise BrokenNumber(Reason.TOO_LARGE, text)
         return units
 

@@ -1,0 +1,55 @@
+"""One way to write an instrument, whatever its venue calls it.
+
+`BASE-QUOTE` is spot; `-PERP` a perpetual; `-YYYYMMDD` a dated future; `-YYYYMMDD-STRIKE-C` (or P) an option.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+
+_KRAKEN_ASSETS = {"XBT": "BTC", "XDG": "DOGE"}  # v1 names; v2 already uses the common ones
+_DATE = re.compile(r"\d{1,2}[A-Z]{3}\d{2}")
+
+
+def canonical(venue: str, name: str) -> str:
+    """Return the common name of a venue's instrument; a name without a known form stays as it is."""
+    rule = _RULES.get(venue)
+    return rule(name) if rule is not None else name
+
+
+def _kraken(name: str) -> str:
+    return "-".join(_KRAKEN_ASSETS.get(asset, asset) for asset in name.split("/"))
+
+
+def _okx(name: str) -> str:
+    parts = name.split("-")
+    if len(parts) == 3 and parts[2] == "SWAP":
+        parts[2] = "PERP"
+    elif len(parts) >= 3 and re.fullmatch(r"\d{6}", parts[2], re.ASCII):
+        parts[2] = "20" + parts[2]
+    return "-".join(parts)
+
+
+def _deribit(name: str) -> str:
+    parts = name.split("-")
+    base, _, quote = parts[0].partition("_")
+    parts[0] = f"{base}-{quote or 'USD'}"
+    if len(parts) == 1:
+        return parts[0] if quote else name
+    if parts[1] == "PERPETUAL":
+        parts[1] = "PERP"
+    elif _DATE.fullmatch(parts[1]):
+        try:
+            parts[1] = datetime.strptime(parts[1], "%d%b%y").strftime("%Y%m%d")
+        except ValueError:
+            return name
+    else:
+        return name
+    if len(parts) > 2:
+        parts[2] = parts[2].replace("d", ".")  # 0d5 is a strike of 0.5
+    return "-".join(parts)
+
+
+_RULES: dict[str, Callable[[str], str]] = {"kraken": _kraken, "okx": _okx, "deribit": _deribit}
