@@ -126,7 +126,7 @@ def test_the_audit_trail_tells_the_kill(main_job: Any) -> None:
     assert f"line {asked + 1}:" in str(audit.verify(forged).fault)
 
 
-def test_no_process_is_left(main_job: Any) -> None:
+def test_nothing_is_left_running_or_in_shared_memory(main_job: Any) -> None:
     mine = str(main_job.folder)
     left = []
     for process in psutil.process_iter():
@@ -136,6 +136,7 @@ def test_no_process_is_left(main_job: Any) -> None:
         except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
     assert left == []
+    assert not main_job.settings.shm_dir.exists()
 
 
 class Page(HTMLParser):
