@@ -11,6 +11,7 @@ event that caused them and `c` counts them within it. Prices are ticks and quant
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from enum import IntEnum, IntFlag
 
 import numpy as np
@@ -54,6 +55,10 @@ class Kind(IntEnum):
     TICK = 8  # fixed 10 ms grid of the engine clock: recv_ns is the grid time
     SESSION = 9  # a=shift_ns b=speed_milli c=order epoch; s0=(restart count, 0): the book is void, HOLD is on
     CLOCK_OFFSET = 10  # a=offset_ns of the engine clock against CLOCK_MONOTONIC, b=estimated error ns
+    # More market data, c = raw_ref; the engine passes over it. Values are slots as `value_slot` makes them.
+    FUNDING = 12  # a=next funding time ns, 0 where it is not said; values (Field.FUNDING_RATE first)
+    LIQUIDATION = 13  # a=trade id, 0 for an order; s0=(price, qty); flags SELL = a long is sold out; then values
+    TICKER = 14  # a=trade id of the last trade, 0 where it is not said; values: only what the venue sent
     # Configuration; all that steers `step` arrives this way.
     INSTRUMENT = 16  # s0=(tick_e8, lot_e8) s1=(min_qty lots, max_qty lots) s2=(min_notional_e8, maker_fee_e8)
     #                  s3=(taker_fee_e8, price_digits) s4=(qty_digits, 0); fees are fractions in e8
@@ -89,6 +94,42 @@ class Kind(IntEnum):
 
 FIRST_COMMAND = 64
 LAST_COMMAND = 79
+
+
+class Field(IntEnum):
+    """What a value of FUNDING, LIQUIDATION or TICKER is; in the venue's own units, as it sent them."""
+
+    FUNDING_RATE = 1  # a fraction of the position's value, per funding interval of the venue
+    FUNDING_RATE_8H = 2
+    MARK_PRICE = 3
+    INDEX_PRICE = 4
+    SETTLEMENT_PRICE = 5  # estimated, of the coming settlement or delivery
+    BID_PRICE = 6
+    BID_QTY = 7
+    ASK_PRICE = 8
+    ASK_QTY = 9
+    LAST_PRICE = 10
+    LAST_QTY = 11
+    OPEN_PRICE = 12  # 24 h ago
+    HIGH_PRICE = 13  # of 24 h, as the two below
+    LOW_PRICE = 14
+    VOLUME = 15  # base currency or contracts
+    QUOTE_VOLUME = 16
+    OPEN_INTEREST = 17
+    UNDERLYING_PRICE = 18
+    MARK_IV = 19  # implied volatilities in percent a year
+    BID_IV = 20
+    ASK_IV = 21
+    DELTA = 22
+    GAMMA = 23
+    VEGA = 24
+    THETA = 25
+    RHO = 26
+    INTEREST_RATE = 27
+    AVERAGE_PRICE = 28  # of the fills of a liquidation
+    FILLED_QTY = 29  # of a liquidation, cumulative
+    MIN_PRICE = 30  # the venue's price band
+    MAX_PRICE = 31
 
 
 class Flag(IntFlag):
@@ -199,6 +240,37 @@ def header_of(record: np.ndarray) -> np.void:
 def slots_of(record: np.ndarray) -> np.ndarray:
     """Return the body as a writable int64 view of shape (slots, 2)."""
     return record[HEADER_SIZE:].view(np.int64).reshape(-1, 2)
+
+
+_FIELD_BITS = 16
+_MOST_DECIMALS = 64
+_LONGEST_NUMBER = 80
+_NUMBER_CHARACTERS = frozenset("0123456789+-.eE")
+
+
+def value_slot(field: int, text: str) -> tuple[int, int]:
+    """Return the slot that carries a decimal number exactly: (field | decimals << 16, the digits as an integer).
+
+    Raises ValueError for text that is no finite decimal, has over 64 decimals, or over 63 bits of digits.
+    """
+    try:
+        if len(text) > _LONGEST_NUMBER or not _NUMBER_CHARACTERS.issuperset(text):
+            raise InvalidOperation
+        sign, digits, exponent = Decimal(text).as_tuple()
+    except InvalidOperation:
+        raise ValueError(f"not a number: {text[:40]!r}") from None
+    if not isinstance(exponent, int) or exponent > _MOST_DECIMALS:
+        raise ValueError(f"not a plain number: {text[:40]!r}")
+    number = int("".join(map(str, digits))) * 10 ** max(exponent, 0)
+    decimals = max(-exponent, 0)
+    if decimals > _MOST_DECIMALS or number >= 1 << 63:
+        raise ValueError(f"more digits than a record holds: {text[:40]!r}")
+    return field | decimals << _FIELD_BITS, -number if sign else number
+
+
+def slot_value(x: int, y: int) -> tuple[int, Decimal]:
+    """Return (field, number) of a value slot."""
+    return x & ((1 << _FIELD_BITS) - 1), Decimal(y).scaleb(-(x >> _FIELD_BITS))
 
 
 def float_bits(value: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def sample_record() -> np.ndarray:
 def test_event_record(golden: Golden) -> None:
     enums = (
         events.Kind,
+        events.Field,
         events.Flag,
         events.Source,
         events.Reason,
@@ -61,6 +63,25 @@ def test_event_record(golden: Golden) -> None:
             "slow_features": {str(k): v for k, v in SLOW_FEATURES.items()},
         },
     )
+
+
+@given(
+    number=st.decimals(allow_nan=False, allow_infinity=False, min_value=-(2**62), max_value=2**62, places=0)
+    | st.floats(-1e15, 1e15, allow_subnormal=False).map(lambda value: Decimal(repr(value)))
+)
+def test_a_value_keeps_every_digit(number: Decimal) -> None:
+    if len(number.normalize().as_tuple().digits) - int(number.normalize().as_tuple().exponent) > 64:
+        return
+    field, value = events.slot_value(*events.value_slot(events.Field.MARK_PRICE, str(number)))
+    assert (field, value) == (events.Field.MARK_PRICE, number)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nan", "Infinity", "1_0", " 1", "\u0661", "1e99", "9223372036854775808", "1e-65", "--1"]
+)
+def test_a_value_that_does_not_fit_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"number|digits"):
+        events.value_slot(events.Field.MARK_PRICE, text)
 
 
 def test_journal(golden: Golden, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Binance market frames to event records: the reference parser (msgspec, exact integers).
 
-Combined-stream frames `{"stream": ..., "data": {...}}` and bare ones are read alike: depthUpdate, bookTicker, trade,
-and the REST depth snapshot. USD-M is the venue of record; COIN-M has the same fields; spot (`venue` binance_spot) has
-no `pu`, no event time in bookTicker and no `e` in it. Fields we do not use may come and go.
+Combined-stream frames `{"stream": ..., "data": {...}}` and bare ones are read alike, from whichever socket they came
+(one for all, or /public and /market): depthUpdate, bookTicker, trade, markPriceUpdate (FUNDING), forceOrder
+(LIQUIDATION), and the REST depth snapshot. USD-M is the venue of record; COIN-M has the same fields; spot (`venue`
+binance_spot) has no `pu`, no event time in bookTicker and no `e` in it. Fields we do not use may come and go.
 
 `exch_ns` is T, the venue's transaction time (E, when it was sent, where there is no T); 0 when the frame has neither.
 """
@@ -13,14 +14,15 @@ import struct
 from array import array
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
-from bot4_live.events import HEADER_SIZE, SCHEMA, SLOT_SIZE, Flag, Kind, Reason, Source
+from bot4_live.events import HEADER_SIZE, SCHEMA, SLOT_SIZE, Field, Flag, Kind, Reason, Source, value_slot
 from bot4_live.instrument import Instrument
 from bot4_live.market.numbers import BrokenNumber, Scale
+from bot4_live.market.venues.binance_sockets import stream_name
 
 MAX_FRAME = 8 << 20
 MAX_LEVELS = 20_000
@@ -76,11 +78,38 @@ class _Snapshot(msgspec.Struct):
     T: int = 0
 
 
+class _MarkPrice(msgspec.Struct):
+    s: str
+    E: int
+    p: str  # mark price
+    i: str = ""  # index price; COIN-M did not always send it
+    P: str = ""  # estimated settlement price
+    r: str = ""  # funding rate, empty for contracts that have none
+    T: int = 0  # next funding time, 0 likewise
+
+
+class _Order(msgspec.Struct):
+    s: str
+    S: Literal["BUY", "SELL"]
+    q: str
+    p: str
+    ap: str
+    z: str
+    T: int
+
+
+class _ForceOrder(msgspec.Struct):
+    o: _Order
+    E: int = 0
+
+
 class _Outer(msgspec.Struct):
     stream: str = ""
     data: msgspec.Raw = _NOTHING
     e: str = ""
     lastUpdateId: msgspec.Raw = _NOTHING
+    A: msgspec.Raw = _NOTHING  # with B the sign of spot's bare bookTicker, which has no `e`
+    B: msgspec.Raw = _NOTHING
 
 
 class _Inner(msgspec.Struct):
@@ -104,13 +133,21 @@ class _Refused(Exception):
 
 _outer = msgspec.json.Decoder(_Outer)
 _inner = msgspec.json.Decoder(_Inner)
-_KIND_OF_EVENT = {"depthUpdate": Kind.DEPTH_DIFF, "bookTicker": Kind.BOOK_TICKER, "trade": Kind.TRADE}
-_KIND_OF_STREAM = {"depth": Kind.DEPTH_DIFF, "bookTicker": Kind.BOOK_TICKER, "trade": Kind.TRADE}
+_KIND_OF_EVENT = {
+    "depthUpdate": Kind.DEPTH_DIFF, "bookTicker": Kind.BOOK_TICKER, "trade": Kind.TRADE,
+    "markPriceUpdate": Kind.FUNDING, "forceOrder": Kind.LIQUIDATION,
+}  # fmt: skip
+_KIND_OF_STREAM = {
+    "depth": Kind.DEPTH_DIFF, "bookTicker": Kind.BOOK_TICKER, "trade": Kind.TRADE,
+    "markPrice": Kind.FUNDING, "forceOrder": Kind.LIQUIDATION,
+}  # fmt: skip
 _DECODERS: dict[Kind, Any] = {
     Kind.DEPTH_DIFF: msgspec.json.Decoder(_Depth),
     Kind.BOOK_TICKER: msgspec.json.Decoder(_Ticker),
     Kind.TRADE: msgspec.json.Decoder(_Trade),
     Kind.DEPTH_SNAPSHOT: msgspec.json.Decoder(_Snapshot),
+    Kind.FUNDING: msgspec.json.Decoder(_MarkPrice),
+    Kind.LIQUIDATION: msgspec.json.Decoder(_ForceOrder),
 }
 
 
@@ -132,7 +169,9 @@ def parse(raw: bytes, instrument: Instrument) -> np.ndarray | Rejected:
     try:
         kind, body = _kind_of(raw, instrument.venue == "binance_spot")
         if kind is None:
-            return Rejected(Reason.UNKNOWN_STREAM, "neither depth, bookTicker, trade nor a snapshot")
+            return Rejected(
+                Reason.UNKNOWN_STREAM, "neither depth, bookTicker, trade, markPrice, forceOrder nor a snapshot"
+            )
         return _BUILDERS[kind](_DECODERS[kind].decode(body), instrument)
     except (_Refused, BrokenNumber) as error:
         return Rejected(error.reason, str(error), kind or 0)
@@ -149,9 +188,11 @@ def _kind_of(raw: bytes, spot: bool) -> tuple[Kind | None, Any]:
     if not bytes(outer.data):
         if bytes(outer.lastUpdateId):
             return Kind.DEPTH_SNAPSHOT, raw
+        if spot and not outer.e and bytes(outer.A) and bytes(outer.B):
+            return Kind.BOOK_TICKER, raw
         return _KIND_OF_EVENT.get(outer.e), raw
     inner = _inner.decode(outer.data)
-    named = _KIND_OF_STREAM.get(outer.stream.partition("@")[2].partition("@")[0])
+    named = _KIND_OF_STREAM.get(stream_name(outer.stream))
     if named is None or (inner.e and _KIND_OF_EVENT.get(inner.e) is not named):
         return None, raw
     if not inner.e and not (spot and named is Kind.BOOK_TICKER):
@@ -239,6 +280,37 @@ def _snapshot(m: _Snapshot, instrument: Instrument) -> np.ndarray:
     return _record(Kind.DEPTH_SNAPSHOT, instrument, m.T or m.E, m.lastUpdateId, m.lastUpdateId, slots)
 
 
+def _value(field: Field, text: str) -> tuple[int, int]:
+    """Return the slot of an exact number that has no tick."""
+    try:
+        return value_slot(field, text)
+    except ValueError as error:
+        raise _Refused(Reason.LOST_DIGITS if "more digits" in str(error) else Reason.BAD_NUMBER, str(error)) from None
+
+
+def _mark_price(m: _MarkPrice, instrument: Instrument) -> np.ndarray:
+    _symbol(m.s, instrument)
+    if not 0 <= m.T < MAX_MS:
+        raise _Refused(Reason.TIME_OUT_OF_RANGE, f"next funding time {m.T} ms")
+    fields = (
+        (Field.FUNDING_RATE, m.r),
+        (Field.MARK_PRICE, m.p),
+        (Field.INDEX_PRICE, m.i),
+        (Field.SETTLEMENT_PRICE, m.P),
+    )
+    slots = [word for field, text in fields if text for word in _value(field, text)]
+    return _record(Kind.FUNDING, instrument, m.E, m.T * 1_000_000, 0, slots)
+
+
+def _force_order(m: _ForceOrder, instrument: Instrument) -> np.ndarray:
+    o = m.o
+    _symbol(o.s, instrument)
+    price, qty = _scales(instrument)
+    slots = [price.units(o.p), qty.units(o.q)]
+    slots += _value(Field.AVERAGE_PRICE, o.ap) + _value(Field.FILLED_QTY, o.z)
+    return _record(Kind.LIQUIDATION, instrument, o.T or m.E, 0, 0, slots, Flag.SELL if o.S == "SELL" else 0)
+
+
 def _time(m: _Depth | _Ticker | _Trade, instrument: Instrument) -> int:
     """Return T, else E; only spot's bookTicker may have neither."""
     if not m.T and not m.E and not (instrument.venue == "binance_spot" and isinstance(m, _Ticker)):
@@ -251,4 +323,6 @@ _BUILDERS: dict[Kind, Any] = {
     Kind.BOOK_TICKER: _ticker,
     Kind.TRADE: _trade,
     Kind.DEPTH_SNAPSHOT: _snapshot,
+    Kind.FUNDING: _mark_price,
+    Kind.LIQUIDATION: _force_order,
 }

@@ -14,6 +14,8 @@ from bot4_live.events import Kind, Reason, header_of, slots_of
 
 # Named for every frame, see feed_core.
 _TRADE, _TICKER, _DIFF = int(Kind.TRADE), int(Kind.BOOK_TICKER), int(Kind.DEPTH_DIFF)
+_LIQUIDATION = int(Kind.LIQUIDATION)
+_STATEMENTS = (int(Kind.FUNDING), int(Kind.TICKER))
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,15 @@ class Validator:
             return self._ticker(a, slots, recv_ns)
         if kind == _DIFF:
             return self._diff(b, slots)
+        if kind == _LIQUIDATION:
+            return _amount("liquidation", int(slots[0, 0]), int(slots[0, 1]))
+        if kind in _STATEMENTS:  # their numbers are the venue's own say; only their time can be judged
+            return None
         return self._snapshot(slots)
 
     def _trade(self, trade_id: int, price: int, qty: int, recv_ns: int) -> tuple[Reason, str] | None:
-        if price == 0:
-            return Reason.ZERO_PRICE, "trade at price 0"
-        if qty == 0:
-            return Reason.BAD_NUMBER, "trade of quantity 0"
+        if broken := _amount("trade", price, qty):
+            return broken
         if self._trades.seen(trade_id):
             return Reason.DUPLICATE, f"trade {trade_id} came before"
         if self._outlier(2 * price, recv_ns):
@@ -136,3 +140,11 @@ class Validator:
         if bids.size and asks.size and bids.max() >= asks.min():
             return Reason.CROSSED_QUOTE, f"snapshot: bid {bids.max()} at or above ask {asks.min()}"
         return None
+
+
+def _amount(what: str, price: int, qty: int) -> tuple[Reason, str] | None:
+    if price == 0:
+        return Reason.ZERO_PRICE, f"{what} at price 0"
+    if qty == 0:
+        return Reason.BAD_NUMBER, f"{what} of quantity 0"
+    return None

@@ -9,7 +9,7 @@ import pytest
 
 from bot4_live import engine_events as ev
 from bot4_live.engine import Engine
-from bot4_live.events import Flag, Kind, Mode, StaleCause, header_of, new_record, slots_of
+from bot4_live.events import Field, Flag, Kind, Mode, StaleCause, header_of, new_record, slots_of, value_slot
 from bot4_live.execution.orders import OrderState
 from bot4_live.instrument import BTCUSDT_USDM, Instrument
 from bot4_live.settings import StrategyParams
@@ -289,6 +289,24 @@ def test_malformed_and_unknown_records_are_counted_and_skipped(rig: Any) -> None
     header_of(long)["length"] = 80
     with pytest.raises(ValueError, match="whole"):
         rig.engine.step(long)
+
+
+def test_funding_liquidations_and_tickers_change_nothing(rig: Any) -> None:
+    rig.start()
+    rig.wait(10)
+    before = rig.engine.state.copy()
+    values = [value_slot(Field.FUNDING_RATE, "-0.0001"), value_slot(Field.MARK_PRICE, "60000.12345678")]
+    for kind, first in ((Kind.FUNDING, []), (Kind.LIQUIDATION, [(600_000, 3)]), (Kind.TICKER, [])):
+        record = ev.record(kind, int(before["now_ns"][0]), slots=len(first) + len(values))
+        slots_of(record)[:] = [*first, *values]
+        assert rig.push(record) == []
+    after = rig.engine.state
+    assert int(after["counters"]["events"][0] - before["counters"]["events"][0]) == 3
+    for name in after.dtype.names:
+        if name not in ("counters", "last_seq", "now_ns"):
+            assert after[name].tobytes() == before[name].tobytes(), name
+    for name in ("unknown_kind", "malformed", "unknown_instrument", "invalid"):
+        assert rig.engine.counters[name] == 0, name
 
 
 def test_settings_come_only_by_events_and_a_part_of_them_is_not_enough() -> None:
