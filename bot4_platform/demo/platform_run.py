@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 
@@ -23,8 +24,8 @@ EVERYTHING = "*"
 WHAT_LIVE_ADDED = '+key:"candles_1m" or +key:"features"'
 
 
-def main() -> None:
-    """Materialize a selection: a JSON line a step, then `{"summary": ...}`; exit code 1 when a step failed."""
+def main() -> int:
+    """Materialize a selection: a JSON line a step, then `{"summary": ...}`. Returns 1 when a step failed."""
 
     def progress(step: Step) -> None:
         print(json.dumps(asdict(step)), flush=True)
@@ -33,8 +34,14 @@ def main() -> None:
     settings = load()
     summary: RunSummary = materialize(selection, partitions_of(settings), settings, progress=progress)
     print(json.dumps({"summary": asdict(summary)}), flush=True)
-    summary.raise_for_failure()
+    for name, why in summary.failed_steps.items():
+        print(f"{name} failed: {why}", file=sys.stderr)
+    return 0 if summary.success else 1
 
 
 if __name__ == "__main__":
-    main()
+    # Everything is on disk. Tearing the interpreter down under all these libraries takes seconds and prints their leaks.
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bot4_live.settings import Settings
+from bot4_platform.feature_store.lean import without_torch
 from bot4_platform.settings import FEATURE_REPO
 
 if TYPE_CHECKING:
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
 def open_store(settings: Settings) -> FeatureStore:
     """Open the account's store with every view of the registry applied. Importing Feast takes seconds."""
     import yaml
-    from feast import FeatureStore
-    from feast.repo_config import RepoConfig
 
-    from bot4_platform.feature_store.views import OBJECTS
+    with without_torch():
+        from feast import FeatureStore
+        from feast.repo_config import RepoConfig
+
+        from bot4_platform.feature_store.views import OBJECTS
 
     raw = yaml.safe_load((FEATURE_REPO / "feature_store.yaml").read_text())
     folder = settings.online_store.parent

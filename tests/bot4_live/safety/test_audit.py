@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import multiprocessing
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -29,19 +30,19 @@ def test_lines_are_chained(tmp_path: Path) -> None:
     assert all(b["previous"] == a["hash"] for a, b in itertools.pairwise(lines))
 
 
-def append_some(path: Path, count: int) -> None:
-    fill(path, count)
+APPEND_SOME = """
+import sys
+from pathlib import Path
+from bot4_live.safety import audit
+for i in range(20):
+    audit.append(Path(sys.argv[1]), "event", "test", value=i)
+"""
 
 
 def test_processes_append_side_by_side(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=append_some, args=(path, 20)) for _ in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-        assert worker.exitcode == 0
+    workers = [subprocess.Popen([sys.executable, "-c", APPEND_SOME, str(path)]) for _ in range(3)]
+    assert [worker.wait(60) for worker in workers] == [0, 0, 0]
     assert audit.verify(path) == audit.Verdict(60, 0, None)
 
 
