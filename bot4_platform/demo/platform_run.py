@@ -40,7 +40,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # Everything is on disk. Tearing the interpreter down under all these libraries takes seconds and prints their leaks.
+    # Everything is on disk; tearing the interpreter down under these libraries takes seconds and prints their leaks.
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
