@@ -40,7 +40,7 @@ from bot4_live.session.core import Core
 from bot4_live.session.feeder_link import FeederLink
 from bot4_live.session.models import ModelWatch
 from bot4_live.session.upkeep import Upkeep
-from bot4_live.session.venue import read_market, require_loopback, wait_until_running
+from bot4_live.session.venue import read_market, require_keys, require_loopback, wait_until_running
 from bot4_live.settings import Settings
 
 REPORT_S = 1.0
@@ -151,6 +151,7 @@ class Runner:
             raise ConnectionError(str(error)) from None
         instrument = instrument_of(info, BTCUSDT_USDM)
         gateway = Gateway(instrument)
+        await require_keys(rest, gateway)
         epoch = next_epoch(settings.state_dir / "order_epoch")
         self.session = f"{settings.account}-{epoch:08d}"
         head = opening.header(settings, market, instrument, self.session, epoch, found.last_seq + 1)

@@ -26,9 +26,20 @@ SETTLE_S = 20.0
 def settle(directory: Path, shm_dir: Path, *, timeout_s: float = SETTLE_S) -> None:
     """Bring a journal to rest before reading its end: let a former writer finish, or finish its work here.
 
-    After this the journal holds everything that was appended and every segment is sealed. Raises TimeoutError
-    when a live writer does not finish, e.g. because the disk is full.
+    After this the journal holds everything that was appended and every segment is sealed. Raises BlockingIOError
+    when a process still appends to it, TimeoutError when a writer does not finish, e.g. because the disk is full.
     """
+    producer = shm_dir / "producer.lock"
+    if is_held(producer):
+        raise _taken(producer.read_text().strip())
+    _settle(directory, shm_dir, timeout_s)
+
+
+def _taken(pid: str) -> BlockingIOError:
+    return BlockingIOError(errno.EAGAIN, f"process {pid} already writes this account's journal; stop it first")
+
+
+def _settle(directory: Path, shm_dir: Path, timeout_s: float) -> None:
     lock_path = directory / ".writer.lock"
     ring_path = shm_dir / "journal.ring"
     deadline = time.monotonic() + timeout_s
@@ -64,11 +75,9 @@ class JournalClient:
         self._failing_since = 0.0
         self._lock = FileLock(shm_dir / "producer.lock")
         if not self._lock.acquire():
-            raise BlockingIOError(
-                errno.EAGAIN, f"process {self._lock.holder()} already writes this account's journal; stop it first"
-            )
+            raise _taken(self._lock.holder())
         try:
-            settle(directory, shm_dir)
+            _settle(directory, shm_dir, SETTLE_S)
             reserve(directory, segment_bytes)
         except OSError:
             self._lock.release()

@@ -25,7 +25,10 @@ class Current:
 def read_current(models_dir: Path) -> Current | None:
     """Return what `current.json` says, None where there is none. Raises ValueError when it cannot be read."""
     path = Path(models_dir) / FILE
-    raw = read_json(path)
+    try:
+        raw = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; promote a model again") from None
     if raw is None:
         return None
     wanted: dict[str, type] = {"digest": str, "version": int, "alias": str, "baseline": bool}

@@ -13,8 +13,11 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from bot4_live.clock import MarketClock
+from bot4_live.execution.gateways.binance_usdm import Gateway
+from bot4_live.execution.rest import RestClient, VenueError, VenueRejected
 
 SAMPLES = 7
+KEY_CODES = {-1022, -2008, -2014, -2015}  # signature, unknown, malformed, invalid or without permission
 MS = 1_000_000
 
 
@@ -82,6 +85,20 @@ async def read_market(rest_url: str, timeout_s: float = 3.0) -> Market:
         speed, source, shift, paused = 1000, base, 0, False
         clock = MarketClock(int(body["serverTime"]) * MS + MS // 2, middle, speed)
     return Market(clock, trip // 2 * speed // 1000, shift, source, simulated, paused)
+
+
+async def require_keys(rest: RestClient, gateway: Gateway) -> None:
+    """Raise ValueError when the venue refuses the API key; other troubles are for the session, which tries again."""
+    try:
+        await rest.call(gateway.open_orders())
+    except VenueRejected as error:
+        if error.code in KEY_CODES:
+            raise ValueError(
+                f"the exchange refuses BOT4_API_KEY and BOT4_API_SECRET ({error}); set a pair that it knows "
+                "(`bot4 exchange --accounts`)"
+            ) from None
+    except VenueError:
+        return
 
 
 async def wait_until_running(rest_url: str, poll_s: float = 0.05) -> Market:

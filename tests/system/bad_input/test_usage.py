@@ -1,0 +1,143 @@
+"""Wrong settings, options, endpoints, ports and folders."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+pytestmark = pytest.mark.system
+
+COMMANDS = [
+    ["live"], ["record", "--capture", "x"], ["watchdog"], ["watchdog", "press"], ["kill"], ["mode"], ["mode", "pause"],
+    ["doctor"], ["platform"], ["demo", "--folder", "FOLDER"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_an_unknown_setting_stops_every_command(account, tmp_path, command):
+    arguments = [str(tmp_path / "demo") if word == "FOLDER" else word for word in command]
+    done = account.run(*arguments, BOT4_REST_URI="http://127.0.0.1:1")
+    done.refused("unknown setting BOT4_REST_URI; did you mean BOT4_REST_URL?")
+    assert account.files() == []
+    assert not account.settings.shm_dir.exists()
+    assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "lines"),
+    [
+        ({"FOO": "1"}, ["unknown setting BOT4_FOO; known are: BOT4_ACCOUNT,"]),
+        ({"STRATEGY__GAMA": "1"}, ["unknown setting BOT4_STRATEGY__GAMA; did you mean BOT4_STRATEGY__GAMMA?"]),
+        ({"STRATEGY__FOO": "1"}, ["unknown setting BOT4_STRATEGY__FOO; known are: BOT4_STRATEGY__ADVERSE"]),
+        ({"ACCOUNT__X": "1"}, ["unknown setting BOT4_ACCOUNT__X; BOT4_ACCOUNT has no settings of its own"]),
+        ({"STRATEGY": "abc"}, ["BOT4_STRATEGY is not JSON; give an object, or single values such as"]),
+        ({"STRATEGY": '{"foo": 1}'}, ["unknown setting BOT4_STRATEGY__FOO; known are:"]),
+        ({"STRATEGY__GAMMA": "-1"}, ["BOT4_STRATEGY__GAMMA=-1: must be greater than 0 (risk aversion"]),
+        ({"STRATEGY__MAX_POSITION_NOTIONAL": "inf"}, ["BOT4_STRATEGY__MAX_POSITION_NOTIONAL=inf: must be a finite"]),
+        ({"STRATEGY__SIGMA": "nan"}, ["BOT4_STRATEGY__SIGMA=nan: must be a finite number"]),
+        ({"ACCOUNT": "../x"}, ["BOT4_ACCOUNT=../x: must match pattern"]),
+        ({"PROFILE": "cloud"}, ["BOT4_PROFILE=cloud: must be 'embedded' or 'services'"]),
+        ({"REST_URL": "hello"}, ["BOT4_REST_URL=hello: no address of this kind; give one such as http://127.0.0.1"]),
+        ({"REST_URL": "http://127.0.0.1:99999"}, ["BOT4_REST_URL=http://127.0.0.1:99999: no address (Port out of"]),
+        ({"WS_URL": "http://127.0.0.1:1"}, ["BOT4_WS_URL=http://127.0.0.1:1: no address of this kind; give one such"]),
+        (
+            {"RECV_WINDOW_MS": "5", "STRATEGY__URGENCY": "x", "COUNTDOWN_MS": "1"},
+            ["BOT4_RECV_WINDOW_MS=5: must be gr", "BOT4_COUNTDOWN_MS=1: must be gr", "BOT4_STRATEGY__URGENCY=x: must"],
+        ),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
+)
+def test_each_wrong_setting_is_one_line(account, settings, lines):
+    extra = {f"BOT4_{name}": value for name, value in settings.items()}
+    said = account.run("mode", **extra).refused(lines=len(lines))
+    for line, expected in zip(said, lines, strict=True):
+        assert line.startswith(f"bot4: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("FOO", "1", "unknown setting BOT4_PLATFORM__FOO; known are: BOT4_PLATFORM__DAY_START, BOT4_PLATFORM__MARKETS"),
+        ("DAY_START", "soon", "BOT4_PLATFORM__DAY_START=soon: must be a valid date"),
+        ("MARKETS", "x", "BOT4_PLATFORM__MARKETS is not JSON; give a list"),
+        ("MARKETS", '["x"]', "BOT4_PLATFORM__MARKETS=x: must match pattern"),
+    ],
+)
+def test_the_platforms_own_settings(account, name, value, words):
+    account.run("platform", **{f"BOT4_PLATFORM__{name}": value}).refused(words)
+    assert account.files() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["foo"], "No such command 'foo'. (see `bot4 --help`)"),
+        (["live", "--foo"], "bot4 live: No such option '--foo'. (see `bot4 live --help`)"),
+        (["live", "--seconds", "x"], "'--seconds': 'x' is not a valid float"),
+        (["live", "--seconds", "1", "--until-market-ns", "2"], "not both"),
+        (["record", "--until", "soon"], "expected ns since 1970 or a time like"),
+        (["replay"], "Missing argument 'JOURNAL'"),
+        (["mode", "fast"], "'fast' is not one of"),
+        (["watchdog", "push"], "bot4 watchdog: No such command 'push'"),
+        (["exchange", "--seed", "1", "--capture", "x"], "give --capture or --seed, not both"),
+        (["bench", "cold-path"], "'cold-path' is not one of"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(account, arguments, words):
+    account.run(*arguments).refused(words, "--help`)", code=2)
+
+
+@pytest.mark.parametrize("command", ["live", "record"])
+@pytest.mark.parametrize("name", ["REST_URL", "WS_URL"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "0.0.0.0", "10.0.0.1:8411"])
+def test_an_endpoint_that_is_not_loopback(account, command, name, host):
+    url = ("http://" if name == "REST_URL" else "ws://") + host
+    keys = {"BOT4_API_KEY": "k", "BOT4_API_SECRET": "s"}
+    account.run(command, **keys, **{f"BOT4_{name}": url}).refused(host.partition(":")[0], "bot4 exchange")
+    assert account.files() == []
+
+
+def test_an_exchange_that_is_not_there(account):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # taken and not listening: refused at once
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        account.run("record", "--seconds", 1, BOT4_REST_URL=url).refused(url, "is the exchange running?")
+    assert account.files() == []
+
+
+@pytest.mark.parametrize("command", ["exchange", "platform"])
+def test_a_busy_port(account, command):
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        seed = ["--seed", "1"] if command == "exchange" else []
+        account.run(command, *seed, "--port", port).refused(str(port), "another process holds that port", "--port")
+    assert account.files() == []
+
+
+def test_a_folder_that_is_a_file(account, tmp_path, market):
+    (tmp_path / "file").write_text("")
+    done = account.run("record", "--capture", market[0], BOT4_VAR=str(tmp_path / "file"))
+    done.refused("Not a directory", "set BOT4_VAR to a folder")
+
+
+@pytest.mark.parametrize("command", [["mode"], ["mode", "pause"], ["mode", "rearm", "--confirm", "bad"]])
+def test_no_watchdog_to_ask(account, command):
+    account.run(*command).refused("account bad has no watchdog; start one: bot4 watchdog")
+
+
+def test_a_kill_without_keys(account):
+    done = account.run("kill")
+    assert done.code == 1
+    assert done.err.splitlines() == [
+        "kill: no watchdog answers: killing from here",
+        "bot4: no API key to kill with: set BOT4_WATCHDOG_API_KEY and BOT4_WATCHDOG_API_SECRET",
+    ]
+
+
+def test_a_watchdog_without_keys(account):
+    account.run("watchdog").refused("the watchdog has no API key: set BOT4_WATCHDOG_API_KEY")
+    assert account.files() == []
