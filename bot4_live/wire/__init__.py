@@ -1,0 +1,1 @@
+"""The `spin` wire: a socket that is polled without sleeping, with WebSocket framing in compiled code."""
