@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bot4_live.safety.durable import sync_path
 from bot4_platform.lake_tables import TABLES
 
 if TYPE_CHECKING:
@@ -114,19 +115,11 @@ class Lake:
         """Make a staged file the partition: fsync, rename, fsync of the folder."""
         target = self.path(table, day, market)
         target.parent.mkdir(parents=True, exist_ok=True)
-        _fsync(staged)
+        sync_path(staged)
         size = staged.stat().st_size
         os.replace(staged, target)
-        _fsync(target.parent)
+        sync_path(target.parent)
         return Written(target, rows, size)
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _alive(pid: int) -> bool:

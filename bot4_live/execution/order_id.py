@@ -6,9 +6,10 @@ on disk, fsynced before the first order of a runner's life, and the sequence cou
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
+
+from bot4_live.safety.durable import write_bytes
 
 SEQUENCE_BITS = 32
 MAX_EPOCH = (1 << 30) - 1
@@ -50,15 +51,5 @@ def next_epoch(path: Path) -> int:
     if not text.isdigit():
         raise ValueError(f"{path} does not hold an order epoch; restore it or remove the account's state")
     epoch = int(text) + 1
-    temporary = path.with_suffix(".new")
-    with temporary.open("w") as file:
-        file.write(f"{epoch}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    write_bytes(path, f"{epoch}\n".encode())
     return epoch

@@ -57,7 +57,7 @@ class RawWriter:
         self.path = self._directory / raw_name(first_seq)
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         write_whole(self._fd, RAW_MAGIC + self.offset.to_bytes(8, "little"), 0)
-        self.position = 16
+        self.position, self._synced = 16, 0
         self._block_start = self.offset
 
     def append(self, recv_ns: int, raw: bytes, reason: int, stream: int) -> int:
@@ -81,6 +81,13 @@ class RawWriter:
         self._block.clear()
         self._block_start = self.offset
 
+    def sync(self) -> None:
+        """Write the open block and make everything durable (fdatasync)."""
+        self.flush()
+        if self._fd >= 0 and self._synced != self.position:
+            os.fdatasync(self._fd)
+            self._synced = self.position
+
     def rotate(self, first_seq: int) -> None:
         """Go on in a new file."""
         self.close()
@@ -96,8 +103,7 @@ class RawWriter:
         """Write the open block and close; a file without frames is removed."""
         if self._fd < 0:
             return
-        self.flush()
-        os.fdatasync(self._fd)
+        self.sync()
         os.close(self._fd)
         self._fd = -1
         if self.position == 16:

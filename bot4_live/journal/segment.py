@@ -22,6 +22,7 @@ from google_crc32c import value as crc32c
 from bot4_live.events import FIRST_COMMAND, HEADER_SIZE, LAST_COMMAND
 from bot4_live.journal.layout import SEGMENT_BYTES, SegmentHeader, seal_name, segment_name
 from bot4_live.journal.raw_log import RawWriter, write_whole
+from bot4_live.safety.durable import sync_path, write_bytes
 
 DAY_NS = 86_400_000_000_000
 SPARES = 2
@@ -32,30 +33,6 @@ _HEAD = struct.Struct("<I4xB7xQqq")  # length, kind, seq, recv_ns, exch_ns
 def day_of(ns: int) -> str:
     """Return the UTC day of a time in ns, as YYYY-MM-DD."""
     return datetime.fromtimestamp(ns // 1_000_000_000, UTC).date().isoformat()
-
-
-def fsync_dir(path: Path) -> None:
-    """Make renames in a folder durable."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a whole file or none: temporary name, fsync, rename, fsync of the folder."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    fsync_dir(path.parent)
 
 
 class Tally:
@@ -122,7 +99,7 @@ class SegmentWriter:
         head = header.encode()
         write_whole(self._fd, head, 0)
         os.fsync(self._fd)
-        fsync_dir(self.directory)
+        sync_path(self.directory)
         self.offset = len(head)
         self._pending = bytearray()
         self._digest = hashlib.sha256(head)
@@ -181,17 +158,17 @@ class SegmentWriter:
         self.prepare_spares()
 
     def sync(self) -> None:
-        """Flush, the raw log's open block too, and make everything durable (fdatasync)."""
+        """Make everything durable (fdatasync): the frames first, which records refer to."""
+        self.raw.sync()
         self.flush()
-        self.raw.flush()
         os.fdatasync(self._fd)
 
     def seal(self) -> None:
         """Cut the segment to its length and write its seal."""
         if self._fd < 0:
             return
+        self.raw.sync()
         self.flush()
-        self.raw.flush()
         os.ftruncate(self._fd, self.offset)
         os.fsync(self._fd)
         os.close(self._fd)
@@ -246,18 +223,18 @@ def discard_from(directory: Path, first_seq: int) -> None:
                 path.unlink()
     for path in directory.glob("spare-*.b4s~"):
         path.unlink()
-    fsync_dir(directory)
+    sync_path(directory)
 
 
 def write_seal(directory: Path, header: SegmentHeader, tally: Tally, size: int, digest: str) -> None:
     """Write the seal of one segment; an empty one is removed instead."""
     if not tally.records:
         (directory / segment_name(header.first_seq)).unlink(missing_ok=True)
-        fsync_dir(directory)
+        sync_path(directory)
         return
     seal = {"account": header.account, "session": header.session, "market": header.market}
     seal |= tally.seal() | {"bytes": size, "sha256": digest}
-    write_atomic(directory / seal_name(header.first_seq), json.dumps(seal, indent=1, sort_keys=True).encode())
+    write_bytes(directory / seal_name(header.first_seq), json.dumps(seal, indent=1, sort_keys=True).encode())
 
 
 def recover(directory: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import zstandard
 from google_crc32c import value as crc32c
 
 from bot4_live.journal.layout import snapshot_name
-from bot4_live.journal.segment import write_atomic
+from bot4_live.safety.durable import write_bytes
 
 MAGIC = b"BOT4SNP1"
 KEEP = 3
@@ -39,7 +39,7 @@ def save(directory: Path, snapshot: Snapshot) -> Path:
         }
     ).encode()
     path = directory / snapshot_name(snapshot.seq)
-    write_atomic(path, MAGIC + len(meta).to_bytes(4, "little") + meta + data)
+    write_bytes(path, MAGIC + len(meta).to_bytes(4, "little") + meta + data)
     for old in sorted(directory.glob("snapshot-*.b4s"))[:-KEEP]:
         old.unlink(missing_ok=True)
     return path

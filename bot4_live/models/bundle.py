@@ -28,7 +28,7 @@ from bot4_live.models.linear import LinearModel
 from bot4_live.models.predict import predict_rows
 from bot4_live.models.table import fill_table
 from bot4_live.models.trees import TreeModel
-from bot4_live.safety.durable import sync_folder
+from bot4_live.safety.durable import sync_path
 
 GOLDEN_ROWS = 100
 MODEL_FILES = {"linear": "linear.json", "lightgbm": "model.txt"}
@@ -238,14 +238,14 @@ def _place(folder: Path, digest: str, files: dict[str, bytes]) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        sync_folder(work)
+        sync_path(work)
         try:
             os.rename(work, target)
         except OSError:
             if not target.exists():
                 raise
             load(target)  # another process was first with the same bytes
-        sync_folder(folder)
+        sync_path(folder)
     finally:
         if work.exists():
             shutil.rmtree(work)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bot4_live.clock import boottime_ns
-from bot4_live.safety.durable import sync_folder
+from bot4_live.safety.durable import sync_path
 
 FILE = "audit.jsonl"
 START = "0" * 64
@@ -69,7 +69,7 @@ def append(path: Path, event: str, by: str, **details: Any) -> dict[str, Any]:
         os.write(fd, (b"\n" if rest else b"") + _encode(line) + b"\n")
         os.fsync(fd)
         if number == 0:
-            sync_folder(path.parent)
+            sync_path(path.parent)
     finally:
         os.close(fd)
     return line

@@ -1,4 +1,4 @@
-"""Small JSON files that are either the old or the new one, whole, after a crash or a power cut."""
+"""Files that are either the old or the new one, whole, after a crash or a power cut. Standard library only."""
 
 from __future__ import annotations
 
@@ -8,20 +8,29 @@ from pathlib import Path
 from typing import Any
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Replace `path` by `value` as JSON: written beside it, fsynced, renamed, folder fsynced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Replace `path` by `data`: written beside it, fsynced, renamed, folder fsynced. Raises OSError; nothing is left.
+
+    Without `sync` it is whole after the death of a process, not after a power cut: for what must not wait for a disk.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w") as file:
-            json.dump(value, file, indent=1, sort_keys=True)
-            file.write("\n")
+        with temporary.open("wb") as file:
+            file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    if sync:
+        sync_path(path.parent)
+
+
+def write_json(path: Path, value: dict[str, Any], *, sync: bool = True) -> None:
+    """Replace `path` by `value` as JSON, like `write_bytes`; its folder is made when it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n", sync=sync)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -39,9 +48,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a created or renamed file in `folder` durable."""
-    fd = os.open(folder, os.O_RDONLY)
+def sync_path(path: Path) -> None:
+    """Make what a file holds durable, or for a folder the names in it."""
+    fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:

@@ -22,8 +22,8 @@ from bot4_live.journal import snapshots
 from bot4_live.journal.layout import SegmentHeader
 from bot4_live.journal.reader import Journal, Segment, read_segment
 from bot4_live.replay import load_named_bundle
+from bot4_live.safety.durable import write_json
 from bot4_live.sequencer import split
-from bot4_live.session.latency import write_json
 
 KEEP = 3
 # What the ledger lives on.

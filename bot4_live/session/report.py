@@ -10,8 +10,8 @@ from typing import Any
 from bot4_live.events import Kind, Mode
 from bot4_live.instrument import Instrument
 from bot4_live.safety.control import RunnerState
+from bot4_live.safety.durable import write_json
 from bot4_live.session.core import Core
-from bot4_live.session.latency import write_json
 
 STATES = {RunnerState.STARTING: "starting", RunnerState.HOLD: "hold", RunnerState.TRADING: "trading",
           RunnerState.STOPPING: "stopping", RunnerState.STOPPED: "stopped"}  # fmt: skip
@@ -74,5 +74,5 @@ def write_report(
         **extra,
     }
     path = state_dir / f"latency-{session}.json"
-    write_json(path, content)
+    write_json(path, content, sync=False)  # once a second, on the event loop
     return path, content

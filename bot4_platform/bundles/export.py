@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 from bot4_live.models import bundle
 from bot4_live.models.bundle import Bundle
 from bot4_live.models.current import Current, read_current, write_current
-from bot4_live.safety.durable import sync_folder
+from bot4_live.safety.durable import sync_path
 from bot4_platform.mlops import registry
 from bot4_platform.mlops.registry import CHAMPION, TAG, Version
 
@@ -58,11 +57,10 @@ def fetch(found: MlflowClient, version: Version, models_dir: Path) -> Bundle:
         shutil.rmtree(staged, ignore_errors=True)
         shutil.copytree(folder, staged)
         for entry in staged.iterdir():
-            with entry.open("rb") as file:
-                os.fsync(file.fileno())
-        sync_folder(staged)
+            sync_path(entry)
+        sync_path(staged)
         staged.rename(target)
-        sync_folder(target.parent)
+        sync_path(target.parent)
     return bundle.load(target)
 
 

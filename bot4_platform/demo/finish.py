@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from bot4_live.journal.segment import write_atomic
+from bot4_live.safety.durable import write_bytes, write_json
 from bot4_platform.demo.report import render
 from bot4_platform.demo.sections import all_sections
 from bot4_platform.demo.summary import summarise
@@ -24,7 +23,7 @@ def finish(job: Job) -> dict[str, Any]:
         candles = Lake(job.settings.lake_dir).read("candles_1m").height
         summary, story = summarise(job, proof, candles)
         page = render(summary, all_sections(job, summary, proof, story))
-        write_atomic(job.folder / "report.html", page.encode())
+        write_bytes(job.folder / "report.html", page.encode())
     summary["stages_s"], summary["stages_total_s"] = job.stages.seconds, job.stages.total
-    write_atomic(job.folder / "summary.json", (json.dumps(summary, indent=1, sort_keys=True) + "\n").encode())
+    write_json(job.folder / "summary.json", summary)
     return summary

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot4_live.models import bundle
 from bot4_live.models.current import read_current
+from bot4_live.safety.durable import write_json
 
 if TYPE_CHECKING:
     from bot4_live.settings import Settings
@@ -35,10 +35,7 @@ def save(settings: Settings, decision: Decision) -> None:
         "champion": _version(decision.champion, settings),
         "train_until_ns": decision.train_until_ns,
     }
-    path = decision_path(settings)
-    staged = path.with_suffix(f".{os.getpid()}")
-    staged.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
-    os.replace(staged, path)
+    write_json(decision_path(settings), value)
 
 
 def load(settings: Settings) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bot4_live.safety.durable import sync_folder
+from bot4_live.safety.durable import sync_path
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,7 +55,6 @@ def read(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
 
 
 def _replace(staged: Path, path: Path) -> None:
-    with staged.open("rb") as file:
-        os.fsync(file.fileno())
+    sync_path(staged)
     os.replace(staged, path)
-    sync_folder(path.parent)
+    sync_path(path.parent)

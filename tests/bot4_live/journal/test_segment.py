@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from bot4_live.events import Kind
 from bot4_live.journal.layout import SegmentHeader, seal_name, segment_name
 from bot4_live.journal.local import LocalJournal
 from bot4_live.journal.reader import Journal, read_segment
-from bot4_live.journal.segment import DAY_NS, recover
+from bot4_live.journal.segment import DAY_NS, SegmentWriter, recover
 
 Make = Callable[..., np.ndarray]
 SMALL = 1 << 16
@@ -128,3 +129,28 @@ def test_a_newer_schema_is_refused(tmp_path: Path, header: SegmentHeader, make_r
         journal.append(make_record(1))
     with pytest.raises(ValueError, match="newer schema"):
         read_segment(tmp_path / segment_name(1))
+
+
+def test_frames_are_on_disk_before_the_records_that_refer_to_them(
+    tmp_path: Path, header: SegmentHeader, make_record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fdatasync = os.fdatasync
+
+    def spy(fd: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{fd}")).suffix)
+        fdatasync(fd)
+
+    monkeypatch.setattr(os, "fdatasync", spy)
+    writer = SegmentWriter(tmp_path, header, SMALL)
+    writer.raw.append(1, b"{}", 0, 0)
+    writer.append(make_record(1).tobytes())
+    writer.sync()
+    assert synced == [".b4z", ".b4j"]
+    writer.append(make_record(2).tobytes())
+    writer.sync()
+    assert synced[2:] == [".b4j"]  # no frame came, none is waited for
+    writer.raw.append(2, b"{}", 0, 0)
+    writer.seal()
+    assert synced[3:] == [".b4z"]
+    writer.close()
