@@ -70,14 +70,16 @@ def view(story: Story, start: float) -> tuple[float, float]:
 
 
 def _depth(axes: Any, depth: Depth) -> None:
-    """Draw resting liquidity behind everything, darker where there is more."""
-    known = depth.resting[np.nan_to_num(depth.resting) > 0]
+    """Draw resting liquidity behind everything, darker where there is more; sizes spread over decades, so by log."""
+    resting = np.log(np.where(depth.resting > 0, depth.resting, np.nan))
+    known = resting[np.isfinite(resting)]
     if not known.size:
         return
+    faint, dark = np.percentile(known, (10, 99.8))
     extent = (depth.seconds[0], depth.seconds[-1], depth.prices[0], depth.prices[-1])
     axes.imshow(
-        np.sqrt(depth.resting), extent=extent, origin="lower", aspect="auto", cmap="Blues", alpha=0.4,
-        vmin=0, vmax=1.3 * float(np.sqrt(np.percentile(known, 99))), interpolation="nearest", zorder=0,
+        resting, extent=extent, origin="lower", aspect="auto", cmap="Blues", alpha=0.45,
+        vmin=float(faint), vmax=float(max(dark, faint + 1.0)), interpolation="nearest", zorder=0,
     )  # fmt: skip
 
 
