@@ -1,94 +1,64 @@
 """What every venue's feed does alike: frames in, records out, books that are right or stale, never in between.
 
-A venue subclasses VenueFeed and writes `decode`, which reads one frame and calls `_snapshot`, `_update`, `_trade` or
-`_quote`; its sequence rule calls `_gap`. Whatever cannot be read is refused: the frame is quarantined, and a book that
-may have lost an update with it is stale at once. BOOK_STALE always comes before the update that did not fit, so that
-nobody acts on a book that is known to be wrong.
+A venue subclasses VenueFeed and writes `decode`, which reads one frame and calls `_snapshot`, `_update`, `_trade`,
+`_quote` or `_ticker`; its sequence rule calls `_gap`. Whatever cannot be read is refused: the frame is quarantined, and
+a book that may have lost an update with it is stale at once. BOOK_STALE always comes before the update that did not
+fit, so that nobody acts on a book that is known to be wrong.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 import numpy as np
 
-from bot4_live.events import Kind, Reason, StaleCause, header_of
-from bot4_live.instrument import Instrument
+from bot4_live.events import Kind, Reason, StaleCause
 from bot4_live.market.feed_core import RawLog
 from bot4_live.market.numbers import BrokenNumber
 from bot4_live.market.venues import records
+from bot4_live.market.venues.emitter import (
+    MAX_LEVELS,
+    Emitter,
+    RawLevels,
+    Refused,
+    VenueCounts,
+    check_id,
+    check_time,
+)
 from bot4_live.market.venues.ladder import Level, VenueBook
 from bot4_live.market.venues.registry import Digits, Instruments
 
+__all__ = ["MAX_FRAME", "MAX_LEVELS", "RawLevels", "Refused", "VenueCounts", "VenueFeed"]
+
 MAX_FRAME = 8 << 20
-MAX_LEVELS = 40_000
-MAX_ID = 2**63 - 1
-MAX_NS = 9_000_000_000_000_000_000
-REMEMBERED_TRADES = 4096
-
-RawLevels = Sequence[tuple[str, str]]
 
 
-class Refused(Exception):
-    """A frame that cannot become an event; `reason` says why."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        """Keep the reason."""
-        super().__init__(detail)
-        self.reason = reason
-
-
-@dataclass
-class VenueCounts:
-    """What came in and what became of it."""
-
-    frames: int = 0
-    connects: int = 0
-    control: int = 0  # acknowledgements, heartbeats, status: frames that are no market data
-    events: Counter[Kind] = field(default_factory=Counter)
-    quarantined: Counter[Reason] = field(default_factory=Counter)
-    stale: Counter[StaleCause] = field(default_factory=Counter)
-    checksums: int = 0
-    checksums_matched: int = 0
-    duplicates: int = 0  # trades that came before
-    ignored: int = 0  # updates of a book that was stale
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain names and numbers, for JSON."""
-        plain = {name: getattr(self, name) for name in ("frames", "connects", "control", "duplicates", "ignored")}
-        return plain | {
-            "checksums": self.checksums,
-            "checksums_matched": self.checksums_matched,
-            "events": {kind.name.lower(): n for kind, n in sorted(self.events.items())},
-            "quarantined": {reason.name.lower(): n for reason, n in sorted(self.quarantined.items())},
-            "stale": {cause.name.lower(): n for cause, n in sorted(self.stale.items())},
-        }
-
-
-class VenueFeed(ABC):
+class VenueFeed(Emitter, ABC):
     """One connection to one venue, without I/O: each method returns the records that came of it, in log order."""
 
     venue: ClassVar[str]
 
     def __init__(self, instruments: Instruments, raw_log: RawLog | None = None) -> None:
         """Follow `instruments`, all stale. Frames go to `raw_log`, refused ones too."""
-        self.instruments = instruments
+        super().__init__(instruments, raw_log)
         self.books = {name: VenueBook(name, instrument) for name, instrument in instruments}
-        self.counts = VenueCounts()
         self.last_frame_ns = 0
         self.last_refused: tuple[Reason, str] | None = None
-        self._raw_log = raw_log
         self._connected = False
-        self._out: list[np.ndarray] = []
-        self._recv_ns = 0
-        self._raw_ref = -1
+        self._computed = 0
         self._at_stake: Iterable[VenueBook] = ()
-        self._trades: dict[str, dict[int, None]] = {name: {} for name in self.books}
+
+    @classmethod
+    def measure(cls, frames: Iterable[bytes]) -> dict[str, Digits]:
+        """Return the digits of each instrument in `frames`, by the venue's name, for `Instruments.infer`."""
+        feed = cls(Instruments(cls.venue))
+        feed._measured = {}
+        for raw in frames:
+            feed.on_frame(0, raw)
+        return feed._measured
 
     # To be written by the venue.
 
@@ -96,11 +66,6 @@ class VenueFeed(ABC):
     @abstractmethod
     def recognises(cls, raw: bytes) -> bool:
         """Return whether this frame can only be this venue's; never raises."""
-
-    @classmethod
-    @abstractmethod
-    def see_digits(cls, raw: bytes, digits: dict[str, Digits]) -> None:
-        """Look at the numbers of one frame, by the venue's name of the instrument; never raises."""
 
     @abstractmethod
     def decode(self, raw: bytes) -> None:
@@ -118,7 +83,7 @@ class VenueFeed(ABC):
         """Return the checksum of a book as the venue computes it; only asked where the venue sends one."""
         raise Refused(Reason.UNKNOWN_STREAM, f"{self.venue} sends no checksums")
 
-    def forget(self, book: VenueBook) -> None:  # noqa: B027 - most venues keep nothing
+    def forget(self, book: VenueBook) -> None:
         """Forget the venue's own sequence state of a book that went stale."""
 
     # For the transport.
@@ -131,6 +96,7 @@ class VenueFeed(ABC):
         for book in self.books.values():
             if book.stale_cause is None:
                 self._stale(book, StaleCause.START)
+            book.resync_asked = True  # the first subscription asks by itself
         return self._out
 
     def on_disconnect(self, recv_ns: int, cause: StaleCause = StaleCause.DISCONNECT) -> list[np.ndarray]:
@@ -186,10 +152,26 @@ class VenueFeed(ABC):
     def _book(self, name: str) -> VenueBook:
         """Return the book of a frame; from here on it is at stake. Raises Refused for a name not followed."""
         book = self.books.get(name)
+        if book is None and self._measured is not None:
+            self._measured[name] = Digits()
+            book = self.books[name] = VenueBook(name, self.instruments.declare(name, 0, 0))
         if book is None:
             self._at_stake = ()
             raise Refused(Reason.UNKNOWN_SYMBOL, f"{name[:40]!r} is not followed")
         self._at_stake = (book,)
+        return book
+
+    def _books(self, names: Iterable[str]) -> list[VenueBook]:
+        """Return the books of a frame that updates several; refusing any part of it makes them all stale."""
+        books = [self._book(name) for name in names]
+        self._at_stake = books
+        return books
+
+    def _known(self, name: str) -> VenueBook:
+        """Return the book of a name for events that change no levels. Raises Refused for a name not followed."""
+        at_stake = self._at_stake
+        book = self._book(name)
+        self._at_stake = at_stake
         return book
 
     def _harmless(self) -> None:
@@ -217,8 +199,10 @@ class VenueFeed(ABC):
         checksum: int | None = None,
     ) -> None:
         """Replace a book: it is live. Without `update_id` its events are counted instead. Raises Refused."""
+        if self._measure(book, (*bids, *asks)):
+            return
         new_bids, new_asks = self._levels(book, bids, asks)
-        _check_id(update_id)
+        check_id(update_id)
         book.bids.replace(new_bids)
         book.asks.replace(new_asks)
         if book.depth:
@@ -228,7 +212,7 @@ class VenueFeed(ABC):
             raise Refused(Reason.CROSSED_QUOTE, f"snapshot of {book.name}: bid at or above ask")
         if checksum is not None and not self._matches(book, checksum):
             raise Refused(Reason.BAD_CHECKSUM, f"snapshot of {book.name}: its checksum is not {checksum}")
-        self._emit_snapshot(book, _time(exch_ns), book.update_id + 1 if update_id is None else update_id)
+        self._emit_snapshot(book, check_time(exch_ns), book.update_id + 1 if update_id is None else update_id)
 
     def _update(
         self,
@@ -245,10 +229,12 @@ class VenueFeed(ABC):
         The caller has checked its sequence rule (`_gap` where it does not hold). An update of a stale book is
         journaled and nothing else. Raises Refused, before anything is applied.
         """
+        if self._measure(book, (*bids, *asks)):
+            return
         new_bids, new_asks = self._levels(book, bids, asks)
-        exch_ns = _time(exch_ns)
+        exch_ns = check_time(exch_ns)
         for number in ids or ():
-            _check_id(number)
+            check_id(number)
         first, last, previous = ids or (book.update_id + 1, book.update_id + 1, book.update_id)
         if book.live:
             for side, levels in ((book.bids, new_bids), (book.asks, new_asks)):
@@ -279,53 +265,7 @@ class VenueFeed(ABC):
         if book.live:
             self._stale(book, StaleCause.GAP, expected, got)
 
-    def _trade(
-        self, book: VenueBook, trade_id: int | None, price: str, qty: str, *, sell: bool, exch_ns: int = 0
-    ) -> None:
-        """Emit a trade; `sell` says that the aggressor sold. One that came before is counted and left out."""
-        price_scale, qty_scale = self.instruments.scales(book.name)
-        ticks, lots = price_scale.units(price), qty_scale.units(qty)
-        _check_id(trade_id)
-        if ticks == 0:
-            raise Refused(Reason.ZERO_PRICE, f"{book.name}: trade at price 0")
-        if lots == 0:
-            raise Refused(Reason.BAD_NUMBER, f"{book.name}: trade of quantity 0")
-        times = (self._recv_ns, _time(exch_ns))
-        if trade_id is not None and self._seen(book.name, trade_id):
-            self.counts.duplicates += 1
-            return
-        ref = self._keep(Kind.TRADE)
-        self._emit(records.trade(book.instrument, times, trade_id or 0, ticks, lots, sell=sell, raw_ref=ref))
-
-    def _quote(
-        self, book: VenueBook, bid: tuple[str, str], ask: tuple[str, str], *, exch_ns: int = 0, update_id: int = 0
-    ) -> None:
-        """Emit the best quote; `update_id` 0 says that it cannot be ordered against the updates of the book."""
-        (best_bid,), (best_ask,) = self._levels(book, [bid], [ask])
-        if best_bid.price >= best_ask.price:
-            raise Refused(Reason.CROSSED_QUOTE, f"{book.name}: bid {bid[0]} at or above ask {ask[0]}")
-        times = (self._recv_ns, _time(exch_ns))
-        ref = self._keep(Kind.BOOK_TICKER)
-        self._emit(records.quote(book.instrument, times, update_id, best_bid, best_ask, ref))
-
     # Inside.
-
-    def _begin(self, recv_ns: int) -> None:
-        self._out = []
-        self._recv_ns = recv_ns
-        self._raw = b""
-        self._raw_ref = -1
-
-    def _levels(self, book: VenueBook, bids: RawLevels, asks: RawLevels) -> tuple[list[Level], list[Level]]:
-        if len(bids) + len(asks) > MAX_LEVELS:
-            raise Refused(Reason.TOO_LARGE, f"{len(bids) + len(asks)} levels")
-        price_scale, qty_scale = self.instruments.scales(book.name)
-        ticks, lots = price_scale.units, qty_scale.units
-        new_bids = [Level(ticks(price), lots(qty), price, qty) for price, qty in bids]
-        new_asks = [Level(ticks(price), lots(qty), price, qty) for price, qty in asks]
-        if any(level.price == 0 for level in new_bids) or any(level.price == 0 for level in new_asks):
-            raise Refused(Reason.ZERO_PRICE, f"{book.name}: level at price 0")
-        return new_bids, new_asks
 
     def _matches(self, book: VenueBook, checksum: int) -> bool:
         self._computed = self.checksum(book)
@@ -333,19 +273,10 @@ class VenueFeed(ABC):
         self.counts.checksums_matched += self._computed == checksum
         return self._computed == checksum
 
-    def _seen(self, name: str, trade_id: int) -> bool:
-        known = self._trades[name]
-        if trade_id in known:
-            return True
-        known[trade_id] = None
-        if len(known) > REMEMBERED_TRADES:
-            del known[next(iter(known))]
-        return False
-
     def _stale(self, book: VenueBook, cause: StaleCause, expected: int = 0, got: int = 0) -> None:
         book.live = False
         book.stale_cause = cause
-        book.resync_asked = cause is StaleCause.START  # the first subscription asks by itself
+        book.resync_asked = False
         book.bids.clear()
         book.asks.clear()
         self.forget(book)
@@ -360,39 +291,19 @@ class VenueFeed(ABC):
         times, ids = (self._recv_ns, exch_ns), (update_id, update_id, 0)
         self._emit(records.depth(Kind.DEPTH_SNAPSHOT, book.instrument, times, ids, bids, asks, ref))
 
-    def _keep(self, stream: int, reason: int = 0) -> int:
-        """Put the frame into the raw log, once; return its reference."""
-        if self._raw_ref < 0 and self._raw_log is not None:
-            self._raw_ref = self._raw_log.append_raw(self._recv_ns, self._raw, reason, stream)
-        return self._raw_ref
-
-    def _emit(self, record: np.ndarray) -> None:
-        self.counts.events[Kind(int(header_of(record)["kind"]))] += 1
-        self._out.append(record)
-
     def _refuse(self, reason: Reason, detail: str) -> None:
         """Quarantine the frame; what may have lost an update with it is stale."""
         self.last_refused = reason, detail
         self.counts.quarantined[reason] += 1
         at_stake = tuple(self._at_stake)
-        instrument = at_stake[0].instrument if len(at_stake) == 1 else self._any_instrument()
         for book in at_stake:
             if book.live:
                 cause = StaleCause.CHECKSUM if reason is Reason.BAD_CHECKSUM else StaleCause.GAP
                 self._stale(book, cause, book.update_id + 1, 0)
-        if instrument is not None:
-            self._emit(records.quarantine(instrument, self._recv_ns, reason, self._keep(0, reason)))
-
-    def _any_instrument(self) -> Instrument | None:
-        return next((book.instrument for book in self.books.values()), None)
-
-
-def _check_id(number: int | None) -> None:
-    if number is not None and not -1 <= number <= MAX_ID:
-        raise Refused(Reason.NEGATIVE if number < 0 else Reason.TOO_LARGE, f"id {number}")
-
-
-def _time(exch_ns: int) -> int:
-    if not 0 <= exch_ns < MAX_NS:
-        raise Refused(Reason.TIME_OUT_OF_RANGE, f"venue time {exch_ns} ns")
-    return exch_ns
+            elif len(at_stake) == 1:  # it may have been the snapshot
+                book.resync_asked = False
+                book.bids.clear()
+                book.asks.clear()
+        instruments = [book.instrument for book in at_stake or self.books.values()]
+        if instruments:
+            self._emit(records.quarantine(instruments[0], self._recv_ns, reason, self._keep(0, reason)))

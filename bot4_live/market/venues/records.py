@@ -66,6 +66,13 @@ def trade(
     return _record(Kind.TRADE, instrument, times, (trade_id, 0, raw_ref), [price, qty], int(Flag.SELL) if sell else 0)
 
 
+def values(
+    kind: Kind, instrument: Instrument, times: tuple[int, int], a: int, slots: list[tuple[int, int]], raw_ref: int
+) -> np.ndarray:
+    """Return a record of values: TICKER or FUNDING; `slots` as events.value_slot makes them."""
+    return _record(kind, instrument, times, (a, 0, raw_ref), [number for slot in slots for number in slot])
+
+
 def stale(instrument: Instrument, recv_ns: int, cause: StaleCause, expected: int, got: int) -> np.ndarray:
     """Return a BOOK_STALE."""
     return _record(Kind.BOOK_STALE, instrument, (recv_ns, 0), (cause, expected, got), [])
@@ -74,3 +81,15 @@ def stale(instrument: Instrument, recv_ns: int, cause: StaleCause, expected: int
 def quarantine(instrument: Instrument, recv_ns: int, reason: Reason, raw_ref: int) -> np.ndarray:
     """Return a QUARANTINE; the stream is not one of Binance's, so its code is 0."""
     return _record(Kind.QUARANTINE, instrument, (recv_ns, 0), (reason, 0, raw_ref), [])
+
+
+def statement(
+    kind: Kind,
+    instrument: Instrument,
+    times: tuple[int, int],
+    abc: tuple[int, int, int],
+    slots: list[int],
+    flags: int = 0,
+) -> np.ndarray:
+    """Return a TICKER, FUNDING or LIQUIDATION; `slots` are x, y, x, y ... as bot4_live.events tells."""
+    return _record(kind, instrument, times, abc, slots, flags)

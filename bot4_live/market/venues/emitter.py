@@ -1,0 +1,184 @@
+"""Where a venue's numbers become records: counted, kept in the raw log, every digit exact or the frame refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bot4_live.events import Field, Kind, Reason, StaleCause, header_of, value_slot
+from bot4_live.market.feed_core import RawLog
+from bot4_live.market.venues import records
+from bot4_live.market.venues.ladder import Level, VenueBook
+from bot4_live.market.venues.registry import Digits, Instruments
+
+MAX_LEVELS = 40_000
+MAX_ID = 2**63 - 1
+MAX_NS = 9_000_000_000_000_000_000
+REMEMBERED_TRADES = 4096
+
+RawLevels = Sequence[tuple[str, str]]  # price and quantity as the venue wrote them
+
+
+class Refused(Exception):
+    """A frame that cannot become an event; `reason` says why."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        """Keep the reason."""
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass
+class VenueCounts:
+    """What came in and what became of it."""
+
+    frames: int = 0
+    connects: int = 0
+    control: int = 0  # acknowledgements, heartbeats, status: frames that are no market data
+    events: Counter[Kind] = field(default_factory=Counter)
+    quarantined: Counter[Reason] = field(default_factory=Counter)
+    stale: Counter[StaleCause] = field(default_factory=Counter)
+    checksums: int = 0
+    checksums_matched: int = 0
+    duplicates: int = 0  # trades that came before
+    ignored: int = 0  # updates of a book that was stale
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain names and numbers, for JSON."""
+        plain = {name: getattr(self, name) for name in ("frames", "connects", "control", "duplicates", "ignored")}
+        return plain | {
+            "checksums": self.checksums,
+            "checksums_matched": self.checksums_matched,
+            "events": {kind.name.lower(): n for kind, n in sorted(self.events.items())},
+            "quarantined": {reason.name.lower(): n for reason, n in sorted(self.quarantined.items())},
+            "stale": {cause.name.lower(): n for cause, n in sorted(self.stale.items())},
+        }
+
+
+class Emitter:
+    """Makes the records of one frame at a time."""
+
+    def __init__(self, instruments: Instruments, raw_log: RawLog | None = None) -> None:
+        """Begin without a frame. Frames go to `raw_log`, refused ones too."""
+        self.instruments = instruments
+        self.counts = VenueCounts()
+        self._raw_log = raw_log
+        self._out: list[np.ndarray] = []
+        self._recv_ns = 0
+        self._raw = b""
+        self._raw_ref = -1
+        self._measured: dict[str, Digits] | None = None
+        self._trades: dict[str, dict[int, None]] = {}
+
+    def _trade(
+        self, book: VenueBook, trade_id: int | None, price: str, qty: str, *, sell: bool, exch_ns: int = 0
+    ) -> None:
+        """Emit a trade; `sell` says that the aggressor sold. One that came before is counted and left out."""
+        if self._measure(book, ((price, qty),)):
+            return
+        price_scale, qty_scale = self.instruments.scales(book.name)
+        ticks, lots = price_scale.units(price), qty_scale.units(qty)
+        check_id(trade_id)
+        if ticks == 0:
+            raise Refused(Reason.ZERO_PRICE, f"{book.name}: trade at price 0")
+        if lots == 0:
+            raise Refused(Reason.BAD_NUMBER, f"{book.name}: trade of quantity 0")
+        times = (self._recv_ns, check_time(exch_ns))
+        if trade_id is not None and self._seen(book.name, trade_id):
+            self.counts.duplicates += 1
+            return
+        ref = self._keep(Kind.TRADE)
+        self._emit(records.trade(book.instrument, times, trade_id or 0, ticks, lots, sell=sell, raw_ref=ref))
+
+    def _quote(
+        self, book: VenueBook, bid: tuple[str, str], ask: tuple[str, str], *, exch_ns: int = 0, update_id: int = 0
+    ) -> None:
+        """Emit the best quote; `update_id` 0 says that it cannot be ordered against the updates of the book."""
+        if self._measure(book, (bid, ask)):
+            return
+        (best_bid,), (best_ask,) = self._levels(book, [bid], [ask])
+        if best_bid.price >= best_ask.price:
+            raise Refused(Reason.CROSSED_QUOTE, f"{book.name}: bid {bid[0]} at or above ask {ask[0]}")
+        times = (self._recv_ns, check_time(exch_ns))
+        ref = self._keep(Kind.BOOK_TICKER)
+        self._emit(records.quote(book.instrument, times, update_id, best_bid, best_ask, ref))
+
+    def _ticker(
+        self, book: VenueBook, values: Iterable[tuple[Field, str]], *, exch_ns: int = 0, trade_id: int = 0
+    ) -> None:
+        """Emit what a ticker says, every digit kept, in the venue's units."""
+        self._values(Kind.TICKER, book, values, trade_id, exch_ns)
+
+    def _funding(self, book: VenueBook, values: Iterable[tuple[Field, str]], *, next_ns: int, exch_ns: int = 0) -> None:
+        """Emit a funding rate; `next_ns` is the next funding time."""
+        self._values(Kind.FUNDING, book, values, check_time(next_ns), exch_ns)
+
+    def _begin(self, recv_ns: int) -> None:
+        self._out = []
+        self._recv_ns = recv_ns
+        self._raw = b""
+        self._raw_ref = -1
+
+    def _measure(self, book: VenueBook, levels: RawLevels) -> bool:
+        """Return whether the numbers are only to be measured; then they are."""
+        if self._measured is None:
+            return False
+        self._measured[book.name].see_levels(levels)
+        return True
+
+    def _levels(self, book: VenueBook, bids: RawLevels, asks: RawLevels) -> tuple[list[Level], list[Level]]:
+        if len(bids) + len(asks) > MAX_LEVELS:
+            raise Refused(Reason.TOO_LARGE, f"{len(bids) + len(asks)} levels")
+        price_scale, qty_scale = self.instruments.scales(book.name)
+        ticks, lots = price_scale.units, qty_scale.units
+        new_bids = [Level(ticks(price), lots(qty), price, qty) for price, qty in bids]
+        new_asks = [Level(ticks(price), lots(qty), price, qty) for price, qty in asks]
+        if any(level.price == 0 for level in new_bids) or any(level.price == 0 for level in new_asks):
+            raise Refused(Reason.ZERO_PRICE, f"{book.name}: level at price 0")
+        return new_bids, new_asks
+
+    def _seen(self, name: str, trade_id: int) -> bool:
+        known = self._trades.setdefault(name, {})
+        if trade_id in known:
+            return True
+        known[trade_id] = None
+        if len(known) > REMEMBERED_TRADES:
+            del known[next(iter(known))]
+        return False
+
+    def _keep(self, stream: int, reason: int = 0) -> int:
+        """Put the frame into the raw log, once; return its reference."""
+        if self._raw_ref < 0 and self._raw_log is not None:
+            self._raw_ref = self._raw_log.append_raw(self._recv_ns, self._raw, reason, stream)
+        return self._raw_ref
+
+    def _emit(self, record: np.ndarray) -> None:
+        self.counts.events[Kind(int(header_of(record)["kind"]))] += 1
+        self._out.append(record)
+
+    def _values(self, kind: Kind, book: VenueBook, values: Iterable[tuple[Field, str]], a: int, exch_ns: int) -> None:
+        if self._measured is not None:
+            return
+        try:
+            slots = [value_slot(field, text) for field, text in values]
+        except ValueError as error:
+            raise Refused(Reason.BAD_NUMBER, f"{book.name}: {error}") from None
+        times = (self._recv_ns, check_time(exch_ns))
+        self._emit(records.values(kind, book.instrument, times, a, slots, self._keep(kind)))
+
+
+def check_id(number: int | None) -> None:
+    """Refuse an id that a record cannot hold."""
+    if number is not None and not -1 <= number <= MAX_ID:
+        raise Refused(Reason.NEGATIVE if number < 0 else Reason.TOO_LARGE, f"id {number}")
+
+
+def check_time(exch_ns: int) -> int:
+    """Return a venue time in ns, or refuse it."""
+    if not 0 <= exch_ns < MAX_NS:
+        raise Refused(Reason.TIME_OUT_OF_RANGE, f"venue time {exch_ns} ns")
+    return exch_ns
