@@ -61,7 +61,10 @@ class SegmentHeader:
         total, length = int.from_bytes(head[8:12], "little"), int.from_bytes(head[12:16], "little")
         if total % HEADER_BLOCK or not 16 + length <= total <= len(data):
             raise ValueError("not a journal segment (broken header)")
-        return cls(**json.loads(bytes(data[16 : 16 + length]))), total
+        try:
+            return cls(**json.loads(bytes(data[16 : 16 + length]))), total
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"not a journal segment (broken header: {error})") from None
 
 
 def segment_name(first_seq: int) -> str:

@@ -17,6 +17,7 @@ from bot4_live.events import FIRST_COMMAND, HEADER, HEADER_SIZE, LAST_COMMAND, S
 from bot4_live.journal.layout import SegmentHeader, seal_name
 from bot4_live.journal.raw_log import RawFrame, RawReader
 
+RESTORE = "restore it from a backup"
 _LENGTH_CRC = struct.Struct("<II")
 
 
@@ -73,11 +74,11 @@ def read_segment(path: Path) -> Segment:
     try:
         header, at = SegmentHeader.decode(data)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {error}; {RESTORE}") from error
     if header.schema > SCHEMA:
         raise ValueError(f"{path} was written by a newer schema ({header.schema} > {SCHEMA}); update bot4 to read it")
     seal_path = path.with_name(seal_name(header.first_seq))
-    seal = json.loads(seal_path.read_text()) if seal_path.exists() else None
+    seal = read_seal(seal_path) if seal_path.exists() else None
     offsets = []
     size = buffer.size
     while at + HEADER_SIZE <= size:
@@ -90,12 +91,24 @@ def read_segment(path: Path) -> Segment:
         at += length
     if seal is not None and (at != seal["bytes"] or len(offsets) != seal["records"]):
         raise ValueError(
-            f"{path} is damaged: {len(offsets)} of {seal['records']} sealed records can be read; "
-            "restore it from a backup"
+            f"{path} is damaged: {len(offsets)} of {seal['records']} sealed records can be read; {RESTORE}"
         )
     rest = buffer[at:]
     torn = 0 if seal is not None or not rest.any() else int(rest.size)
     return Segment(path, header, buffer, np.array(offsets, np.int64), seal is not None, torn, seal)
+
+
+def read_seal(path: Path) -> dict[str, Any]:
+    """Read the seal of a segment. Raises ValueError when it is damaged."""
+    try:
+        seal = json.loads(path.read_bytes())
+        whole = isinstance(seal, dict) and {"bytes", "records", "sha256"} <= seal.keys()
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ValueError(f"{path} is damaged; {RESTORE}")
+    found: dict[str, Any] = seal
+    return found
 
 
 class Journal:
@@ -122,8 +135,7 @@ class Journal:
     def seals(self) -> list[dict[str, Any]]:
         """Return the seals in log order, each with `path` added."""
         return [
-            json.loads(path.with_suffix(".seal.json").read_text()) | {"path": str(path)}
-            for path in self.paths(sealed_only=True)
+            read_seal(path.with_suffix(".seal.json")) | {"path": str(path)} for path in self.paths(sealed_only=True)
         ]
 
     def records(self) -> Iterator[np.ndarray]:

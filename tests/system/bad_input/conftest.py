@@ -155,7 +155,9 @@ def small_disk(tmp_path):
         path = tmp_path / f"disk{len(mounted)}"
         path.mkdir()
         done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(path)], capture_output=True, text=True
+            ["mount", "-t", "tmpfs", "-o", f"size={round(mebibytes * 1024)}k", "tmpfs", str(path)],
+            capture_output=True,
+            text=True,
         )
         if done.returncode:
             pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
