@@ -25,6 +25,7 @@ from bot4_platform.demo.plan import SECOND, Plan, make_plan
 from bot4_platform.demo.progress import Stages
 from bot4_platform.settings import platform_settings
 
+ACCOUNTS = "accounts.json"
 READY_S = 90.0
 POSITION_WAIT_S = 8.0
 SETTLED_S = 2.5
@@ -91,14 +92,15 @@ class Job:
     def _prepare(self) -> Keys:
         previous = self.folder.with_name(f"{self.folder.name}-previous")
         with self.stages.stage("prepare", f"a fresh account under {self.folder}"):
-            if self.folder.exists():
+            # A folder without accounts (screenshots of the tests, say) is no run to keep.
+            if (self.folder / ACCOUNTS).exists():
                 if previous.exists():
                     shutil.rmtree(previous)
                 self.folder.rename(previous)
-            self.folder.mkdir(parents=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             self.facts["account"] = datetime.now(UTC).strftime("demo-%Y%m%d-%H%M%S")
             keys = Keys.make()
-            keys.write_accounts(self.folder / "accounts.json", self.facts["account"])
+            keys.write_accounts(self.folder / ACCOUNTS, self.facts["account"])
             frames = bad_frames.bad_frames()
             bad_frames.save(self.folder / "bad-frames.json", frames)
             self.facts["bad_frames"] = {r.name: n for r, n in bad_frames.expected(frames).items()}
@@ -111,7 +113,7 @@ class Job:
                 if self.capture
                 else ["--seed", str(self.seed), "--duration", str(min(GENERATED_S, self.longest_s))]
             )
-            args = ["--port", "0", "--paused", "--accounts", str(self.folder / "accounts.json")]
+            args = ["--port", "0", "--paused", "--accounts", str(self.folder / ACCOUNTS)]
             args += ["--bad-frames", str(self.folder / "bad-frames.json")]
             ready = children.start("exchange", "exchange", *market, *args).next_json(READY_S)
             self.exchange = Exchange(ready["rest"], keys.token)

@@ -95,3 +95,12 @@ def test_depth_is_what_snapshot_and_diffs_left(tmp_path: Path) -> None:
     # One lot is 0.001: moments are the right edges 1 to 5 s.
     np.testing.assert_allclose(depth.resting[0], [np.nan, 1.0, 0.5, np.nan, np.nan])
     np.testing.assert_allclose(depth.resting[1], [np.nan, 2.0, 2.0, np.nan, np.nan])
+
+
+def test_screenshots_alone_are_no_run_and_stay(tmp_path: Path) -> None:
+    shot = tmp_path / "demo" / "screens" / "report.png"
+    shot.parent.mkdir(parents=True)
+    shot.write_bytes(b"png")
+    job(tmp_path / "demo")._prepare()
+    assert shot.exists()
+    assert not (tmp_path / "demo-previous").exists()
