@@ -38,11 +38,13 @@ test-slow: setup ## the long tests
 lint: setup ## ruff, mypy, import-linter: the hooks of .pre-commit-config.yaml, all local
 	@$(BIN)/pre-commit run --all-files --show-diff-on-failure
 
+# torch's CPU wheel is taken where one is offered, not required; what its CUDA build needs comes with that build.
 lock: ## renew requirements.lock from pyproject.toml
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -q uv==$(UV_VERSION); }
 	@$(BIN)/uv pip compile -q --python-version 3.11 --extra dev $(FIND_LINKS) --no-emit-find-links --no-annotate --no-header \
-	  $(LOCK_ARGS) -o requirements.lock pyproject.toml
-	@sed -i 's/^\(torch==[0-9.]*\)+cpu$$/\1/' requirements.lock # the CPU wheel is taken where offered, not required
+	  $(LOCK_ARGS) -o $(VENV)/requirements.lock pyproject.toml
+	@sed -e 's/^\(torch==[0-9.]*\)+cpu$$/\1/' -e '/^\(nvidia-\|cuda-\|triton==\)/d' $(VENV)/requirements.lock > requirements.lock
+	@rm $(VENV)/requirements.lock
 
 clean: ## remove what runs left under var/
 	@rm -rf var
