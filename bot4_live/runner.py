@@ -93,6 +93,14 @@ class Runner:
                 11, f"process {self._lock.holder()} already trades account {settings.account}; stop it first"
             )
         self.control = ControlLink(settings)
+        try:
+            self._recover()
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _recover(self) -> None:
+        settings = self.settings
         settle(settings.journal_dir, settings.shm_dir)
         self.recovered = recovery.recover(settings.journal_dir, settings.state_dir, settings.models_dir, self._say)
         self.models = ModelWatch(settings.models_dir, self.recovered.engine)
@@ -108,7 +116,11 @@ class Runner:
             loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
         self._on_ready({"state": "prepared", "started_in_s": round(time.monotonic() - self._started, 3)})
         async with contextlib.AsyncExitStack() as stack:
-            await self._open(stack)
+            try:
+                await self._open(stack)
+            except BaseException:
+                self._let_go()
+                raise
             try:
                 await self._trade(stack)
             finally:
@@ -271,15 +283,23 @@ class Runner:
             "source": context.market.source,
             "shift_ns": context.market.shift_ns,
         }
-        path, content = report.write_report(self.settings.state_dir, self.session, context.core, self._started, extra)
         try:
+            path, content = report.write_report(
+                self.settings.state_dir, self.session, context.core, self._started, extra
+            )
             await self.upkeep.finish()
-            context.core.journal.close()
         finally:
-            self.control.leave()
-            self._lock.release()
+            try:
+                context.core.journal.close()
+            finally:
+                self._let_go()
         self._say(f"stopped ({self._why}); latencies and counters are in {path}")
         return content
+
+    def _let_go(self) -> None:
+        """Tell the watchdog that we are gone on purpose: one that only vanished has its orders cancelled."""
+        self.control.leave()
+        self._lock.release()
 
 
 def run(settings: Settings, options: Options, on_ready: Callable[[dict[str, Any]], None]) -> dict[str, Any]:

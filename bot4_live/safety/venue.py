@@ -23,6 +23,7 @@ from bot4_live.safety.exchange_clock import ExchangeClock
 QUERY_WINDOW_MS = 5_000
 ORDER_WINDOW_MS = 1_000
 _CLOCK_ERROR, _NO_SUCH_ENDPOINT = -1021, -5000
+_UNKNOWN_CODES = {-1000, -1001, -1006, -1007}  # the venue does not know itself what became of the request
 
 
 class VenueError(OSError):
@@ -185,9 +186,9 @@ class SafetyVenue:
         except VenueUnreachable as error:
             raise OrderUnknown(client_id, error) from error
         except VenueError as error:
-            if error.status >= 500:
+            if not 400 <= error.status < 500 or error.code in _UNKNOWN_CODES:
                 raise OrderUnknown(client_id, error) from error
-            raise
+            raise  # only an error of the 4xx kind says that nothing was done
 
     def query(self, symbol: str, client_id: str) -> dict[str, Any]:
         """Return an order by its client id."""

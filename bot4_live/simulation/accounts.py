@@ -87,7 +87,7 @@ class Account:
 class Key:
     """An API key: several may lead to one account (the runner's and the watchdog's)."""
 
-    secret: str
+    secret: str = field(repr=False)
     account: str
 
 

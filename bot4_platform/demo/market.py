@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ RECORDED = Path("captures") / "binance_usdm" / "btcusdt_20240808.gz"
 class Keys:
     """Two API keys of one account, the exchange's token, all made for this run."""
 
-    runner: tuple[str, str]
-    watchdog: tuple[str, str]
-    token: str
+    runner: tuple[str, str] = field(repr=False)
+    watchdog: tuple[str, str] = field(repr=False)
+    token: str = field(repr=False)
 
     @classmethod
     def make(cls) -> Keys:
@@ -57,8 +58,6 @@ class Keys:
 
 def default_capture() -> Path | None:
     """Return the recorded market beside the project (or under BOT4_SHARED_DATA) when it is there."""
-    import os
-
     root = Path(os.environ.get("BOT4_SHARED_DATA", PROJECT_ROOT.parent / "shared" / "data"))
     path = root / RECORDED
     return path if path.is_file() else None

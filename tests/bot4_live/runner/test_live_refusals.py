@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from bot4_live.cli import SUMMARIES
 from bot4_live.clock import boottime_ns
 from bot4_live.commands.live import command
-from bot4_live.safety.control import CONTROL_FILE, RUN_MAGIC, ControlBlock
+from bot4_live.safety.control import CONTROL_FILE, RUN_MAGIC, ControlBlock, RunnerState
 from bot4_live.settings import Settings
 
 
@@ -82,16 +82,25 @@ def test_a_stopped_account(account, guarded):
     assert "bot4 mode rearm --confirm refused" in text
 
 
+def gone_on_purpose(block):
+    """What keeps the watchdog from taking a refusal for the death of a runner."""
+    return (block.get("runner_pid"), block.get("runner_state"), block.get("disconnected")) == (
+        0, RunnerState.STOPPED, 1,
+    )  # fmt: skip
+
+
 def test_no_model(account, guarded):
     text = refusal()
     assert "current.json is missing" in text
     assert "--no-model" in text
+    assert gone_on_purpose(guarded)
 
 
 def test_no_exchange(account, guarded):
     assert "no exchange answers at http://127.0.0.1:9" in refusal("--no-model")
     assert not account.journal_dir.exists()
     assert not (account.state_dir / "order_epoch").exists()
+    assert gone_on_purpose(guarded)
 
 
 def test_two_ends(account):

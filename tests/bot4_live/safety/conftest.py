@@ -37,7 +37,8 @@ class SmallVenue:
     """One account: resting orders, a position, a book of (price, quantity) levels that IOC orders eat.
 
     `speed` is the pace of its clock; `hooks[path]` is called with the parameters before a request is carried out and
-    may raise Refusal; `drop_after` holds paths whose answer is lost once, after the request was carried out.
+    may raise Refusal; `drop_after` holds paths whose answer is lost once, after the request was carried out, and
+    `answer_after` the (status, body) by which one such answer is replaced.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
@@ -51,6 +52,7 @@ class SmallVenue:
         self.calls: list[tuple[float, str]] = []
         self.hooks: dict[str, Callable[[dict[str, str]], None]] = {}
         self.drop_after: list[str] = []
+        self.answer_after: dict[str, tuple[int, bytes]] = {}
         venue = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -73,7 +75,7 @@ class SmallVenue:
                     venue.drop_after.remove(name)
                     self.close_connection = True
                     return
-                raw = json.dumps(answer).encode()
+                status, raw = venue.answer_after.pop(name, (status, json.dumps(answer).encode()))
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(raw)))
                 self.end_headers()

@@ -73,6 +73,22 @@ def test_an_order_is_sent_once(small_venue: Any, venue: SafetyVenue) -> None:
         venue.reduce_only_ioc(position, Decimal("59000.0"), "b4k-2")
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(408, b'{"code": -1007, "msg": "Timeout"}'), (400, b'{"code": -1006}'), (503, b""), (200, b"<html>")],
+)
+def test_an_answer_that_decides_nothing_is_no_refusal(
+    small_venue: Any, venue: SafetyVenue, status: int, body: bytes
+) -> None:
+    small_venue.position = Decimal(1)
+    position = venue.positions()[0]
+    small_venue.answer_after["POST /fapi/v1/order"] = (status, body)
+    with pytest.raises(OrderUnknown, match="b4k-1"):
+        venue.reduce_only_ioc(position, Decimal("59000.0"), "b4k-1")
+    assert venue.query("BTCUSDT", "b4k-1")["status"] == "FILLED"
+    assert small_venue.names().count("POST /fapi/v1/order") == 1
+
+
 def test_an_idle_connection_that_was_shut_is_opened_again(small_venue: Any, venue: SafetyVenue) -> None:
     venue.sync_time()
     small_venue.drop_after = ["GET /fapi/v1/time"]
