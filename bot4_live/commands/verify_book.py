@@ -1,4 +1,4 @@
-"""`bot4 verify-book`: snapshot and diffs against the venue's best quotes."""
+"""`bot4 verify-book`: the book of a capture against what its venue says of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,19 +17,28 @@ import click
 def command(file: Path, as_json: bool) -> None:
     """Prove the order book of a capture against its best quotes.
 
-    FILE is a capture of Binance frames, `<ns> <json>` a line, plain or gzip. After every depth diff the book's best
-    bid and ask, price and size, must equal the bookTicker in force at that update id. Tick and lot are inferred from
-    the data. Exit code 1 when something differs, a diff is missing or the book is crossed.
+    FILE is a capture, recognised by its content. Binance (`<ns> <json>` a line, plain or gzip): after every depth diff
+    the book's best bid and ask, price and size, must equal the bookTicker in force at that update id. Other venues:
+    their checksums must be ours and each update must follow the one it names. Tick and lot are inferred from the
+    data. Exit code 1 when something differs, an update is missing or a book is crossed.
     """
+    from bot4_live.market.venues.verify import venue_of, verify_venue_capture
     from bot4_live.market.verify import verify_capture
 
-    result = verify_capture(file, progress=_tell)
+    result: Any
+    kind = venue_of(file)
+    if kind is not None:
+        result = verify_venue_capture(file, kind, progress=_tell)
+    else:
+        result = verify_capture(file, progress=_tell)
     if sys.stderr.isatty():
         click.echo("\r\033[K", nl=False, err=True)
     if as_json:
         click.echo(json.dumps(asdict(result) | {"ok": result.ok}))
     else:
-        _table(asdict(result))
+        best_quotes = kind is None
+        proven = "every compared best quote is matched" if best_quotes else "every checksum and link of ids holds"
+        _table(asdict(result), proven, good=result.ok)
     if not result.ok:
         sys.exit(1)
 
@@ -39,12 +49,11 @@ def _tell(stage: str, frames: int) -> None:
         click.echo(f"\r\033[K{stage}: {frames:,} frames", nl=False, err=True)
 
 
-def _table(result: dict[str, object]) -> None:
+def _table(result: dict[str, Any], proven: str, *, good: bool) -> None:
     mismatch = result.pop("first_mismatch")
     for name, value in result.items():
-        shown = f"{value:,.0f}" if isinstance(value, float) else f"{value:,}"
+        shown = "-" if value is None else value if isinstance(value, str) else f"{value:,.0f}"
         click.echo(f"{name.replace('_', ' '):<20} {shown:>14}")
     if mismatch is not None:
         click.echo(f"first mismatch: {json.dumps(mismatch)}")
-    good = result["compared"] and result["matched"] == result["compared"]
-    click.echo("every compared best quote is matched" if good else "the book is NOT proven", err=not good)
+    click.echo(proven if good else "the book is NOT proven", err=not good)

@@ -20,7 +20,9 @@ from bot4_live.market.feed_core import RawLog
 from bot4_live.market.numbers import BrokenNumber
 from bot4_live.market.venues import records
 from bot4_live.market.venues.emitter import (
+    MAX_ID,
     MAX_LEVELS,
+    MAX_NS,
     Emitter,
     RawLevels,
     Refused,
@@ -31,7 +33,7 @@ from bot4_live.market.venues.emitter import (
 from bot4_live.market.venues.ladder import Level, VenueBook
 from bot4_live.market.venues.registry import Digits, Instruments
 
-__all__ = ["MAX_FRAME", "MAX_LEVELS", "RawLevels", "Refused", "VenueCounts", "VenueFeed"]
+__all__ = ["MAX_FRAME", "MAX_ID", "MAX_LEVELS", "MAX_NS", "RawLevels", "Refused", "VenueCounts", "VenueFeed"]
 
 MAX_FRAME = 8 << 20
 
@@ -259,6 +261,19 @@ class VenueFeed(Emitter, ABC):
         """Emit the book as a snapshot under a new id, where the venue begins to count anew."""
         if book.live:
             self._emit_snapshot(book, exch_ns, update_id)
+
+    def _link(self, book: VenueBook, expected: int, got: int) -> bool:
+        """Compare the id that an update names as its predecessor with ours; say where updates are missing.
+
+        What comes while the book is stale is not compared: there is nothing to connect it to.
+        """
+        if not book.live:
+            return False
+        self.counts.links += 1
+        self.counts.links_unbroken += expected == got
+        if expected != got:
+            self._gap(book, expected, got)
+        return expected == got
 
     def _gap(self, book: VenueBook, expected: int, got: int) -> None:
         """Say that updates are missing."""

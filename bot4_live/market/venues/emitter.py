@@ -21,6 +21,7 @@ MAX_NS = 9_000_000_000_000_000_000
 REMEMBERED_TRADES = 4096
 
 RawLevels = Sequence[tuple[str, str]]  # price and quantity as the venue wrote them
+Values = Iterable[tuple[Field, str | None]]
 
 
 class Refused(Exception):
@@ -44,6 +45,8 @@ class VenueCounts:
     stale: Counter[StaleCause] = field(default_factory=Counter)
     checksums: int = 0
     checksums_matched: int = 0
+    links: int = 0  # updates that named the one before them
+    links_unbroken: int = 0
     duplicates: int = 0  # trades that came before
     ignored: int = 0  # updates of a book that was stale
 
@@ -53,6 +56,8 @@ class VenueCounts:
         return plain | {
             "checksums": self.checksums,
             "checksums_matched": self.checksums_matched,
+            "links": self.links,
+            "links_unbroken": self.links_unbroken,
             "events": {kind.name.lower(): n for kind, n in sorted(self.events.items())},
             "quarantined": {reason.name.lower(): n for reason, n in sorted(self.quarantined.items())},
             "stale": {cause.name.lower(): n for cause, n in sorted(self.stale.items())},
@@ -107,15 +112,35 @@ class Emitter:
         ref = self._keep(Kind.BOOK_TICKER)
         self._emit(records.quote(book.instrument, times, update_id, best_bid, best_ask, ref))
 
-    def _ticker(
-        self, book: VenueBook, values: Iterable[tuple[Field, str]], *, exch_ns: int = 0, trade_id: int = 0
-    ) -> None:
-        """Emit what a ticker says, every digit kept, in the venue's units."""
-        self._values(Kind.TICKER, book, values, trade_id, exch_ns)
+    def _ticker(self, book: VenueBook, values: Values, *, exch_ns: int = 0, trade_id: int = 0) -> None:
+        """Emit what a ticker says, in the venue's units; `trade_id` is that of the last trade."""
+        check_id(trade_id)
+        self._values(Kind.TICKER, book, _slots(values), trade_id, exch_ns)
 
-    def _funding(self, book: VenueBook, values: Iterable[tuple[Field, str]], *, next_ns: int, exch_ns: int = 0) -> None:
-        """Emit a funding rate; `next_ns` is the next funding time."""
-        self._values(Kind.FUNDING, book, values, check_time(next_ns), exch_ns)
+    def _funding(self, book: VenueBook, values: Values, *, next_ns: int = 0, exch_ns: int = 0) -> None:
+        """Emit a funding rate; `next_ns` is the next funding time, 0 where it is not said."""
+        self._values(Kind.FUNDING, book, _slots(values), check_time(next_ns), exch_ns)
+
+    def _liquidation(
+        self,
+        book: VenueBook,
+        price: str,
+        qty: str,
+        *,
+        sell: bool,
+        exch_ns: int = 0,
+        trade_id: int = 0,
+        values: Values = (),
+    ) -> None:
+        """Emit a liquidation; `sell` says that a long was sold out."""
+        if self._measure(book, ((price, qty),)):
+            return
+        price_scale, qty_scale = self.instruments.scales(book.name)
+        ticks, lots = price_scale.units(price), qty_scale.units(qty)
+        check_id(trade_id)
+        if ticks == 0 or lots == 0:
+            raise Refused(Reason.BAD_NUMBER if ticks else Reason.ZERO_PRICE, f"{book.name}: liquidation of nothing")
+        self._values(Kind.LIQUIDATION, book, [(ticks, lots), *_slots(values)], trade_id, exch_ns, sell=sell)
 
     def _begin(self, recv_ns: int) -> None:
         self._out = []
@@ -160,15 +185,13 @@ class Emitter:
         self.counts.events[Kind(int(header_of(record)["kind"]))] += 1
         self._out.append(record)
 
-    def _values(self, kind: Kind, book: VenueBook, values: Iterable[tuple[Field, str]], a: int, exch_ns: int) -> None:
+    def _values(
+        self, kind: Kind, book: VenueBook, slots: list[tuple[int, int]], a: int, exch_ns: int, *, sell: bool = False
+    ) -> None:
         if self._measured is not None:
             return
-        try:
-            slots = [value_slot(field, text) for field, text in values]
-        except ValueError as error:
-            raise Refused(Reason.BAD_NUMBER, f"{book.name}: {error}") from None
         times = (self._recv_ns, check_time(exch_ns))
-        self._emit(records.values(kind, book.instrument, times, a, slots, self._keep(kind)))
+        self._emit(records.values(kind, book.instrument, times, a, slots, self._keep(kind), sell=sell))
 
 
 def check_id(number: int | None) -> None:
@@ -182,3 +205,16 @@ def check_time(exch_ns: int) -> int:
     if not 0 <= exch_ns < MAX_NS:
         raise Refused(Reason.TIME_OUT_OF_RANGE, f"venue time {exch_ns} ns")
     return exch_ns
+
+
+def _slots(values: Values) -> list[tuple[int, int]]:
+    """Return value slots; what the venue left empty is not said."""
+    slots = []
+    for name, text in values:
+        if text:
+            try:
+                slots.append(value_slot(name, text))
+            except ValueError as error:
+                reason = Reason.LOST_DIGITS if "more digits" in str(error) else Reason.BAD_NUMBER
+                raise Refused(reason, f"{name.name.lower()}: {error}") from None
+    return slots

@@ -176,8 +176,7 @@ class OkxFeed(VenueFeed):
         if last == _NO_SEQUENCE:
             self._update(book, bids, asks, exch_ns=_ms(message.ts), checksum=checksum)
             return
-        if previous != book.update_id:
-            self._gap(book, book.update_id, previous)
+        self._link(book, book.update_id, previous)
         if last == previous:
             if bids or asks:
                 raise Refused(Reason.BAD_SEQUENCE, f"book update of {book.name} changes levels but not its id {last}")

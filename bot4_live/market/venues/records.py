@@ -67,10 +67,18 @@ def trade(
 
 
 def values(
-    kind: Kind, instrument: Instrument, times: tuple[int, int], a: int, slots: list[tuple[int, int]], raw_ref: int
+    kind: Kind,
+    instrument: Instrument,
+    times: tuple[int, int],
+    a: int,
+    slots: list[tuple[int, int]],
+    raw_ref: int,
+    *,
+    sell: bool = False,
 ) -> np.ndarray:
-    """Return a record of values: TICKER or FUNDING; `slots` as events.value_slot makes them."""
-    return _record(kind, instrument, times, (a, 0, raw_ref), [number for slot in slots for number in slot])
+    """Return a TICKER, FUNDING or LIQUIDATION; `slots` as events.value_slot makes them."""
+    words = [number for slot in slots for number in slot]
+    return _record(kind, instrument, times, (a, 0, raw_ref), words, int(Flag.SELL) if sell else 0)
 
 
 def stale(instrument: Instrument, recv_ns: int, cause: StaleCause, expected: int, got: int) -> np.ndarray:
