@@ -1,343 +1,534 @@
 """The compiled parser: the venue's own form of a frame, straight from its bytes to a record.
 
-It takes what Binance sends (a combined-stream frame without blanks, known keys in any order, plain numbers) and
-declines everything else, broken or merely unusual, which then goes to the reference parser: so what is accepted, and
-what is refused and why, is the reference's decision alone. Tests hold it equal on every frame of the real captures and
-on mutations of them.
+It takes what Binance sends on USD-M, COIN-M and spot (a combined-stream frame without blanks, keys in any order, plain
+numbers, unknown keys with a plain value) and declines everything else, broken or merely unusual, which then goes to the
+reference parser: so what is accepted, and what is refused and why, is the reference's decision alone. Tests hold it
+equal on every frame of the real captures and on mutations of them.
 
-The bytes of a Python `bytes` object end with a NUL that is not counted; no rule below accepts a NUL, so scanning needs
-no bounds: it stops there at the latest.
+Kernels take raw addresses. A frame is only scanned when its last byte is `}`; no rule but the last accepts one outside
+a string, and strings are bounded, so that scanning stops there at the latest (see `scan` for words read past it).
 """
 
 from __future__ import annotations
+
+import ctypes
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 from bot4_live.events import HEADER_SIZE, SCHEMA, Flag, Kind, Source
-from bot4_live.instrument import Instrument
-from bot4_live.market.numbers import MAX_UNITS
+from bot4_live.instrument import E8, Instrument
+from bot4_live.kernels import address
+from bot4_live.market.bits import lowest_bit
 from bot4_live.market.parser import MAX_FRAME, MAX_LEVELS, MAX_MS, Rejected, parse
+from bot4_live.market.scan import (
+    BLOCK,
+    QUOTE,
+    ZERO,
+    byte_at,
+    decimal,
+    find_marks,
+    int_at,
+    integer,
+    matches,
+    page_end,
+    store64,
+    text_end,
+    units_between,
+    word_at,
+)
 
 _DIFF, _TICKER, _TRADE = int(Kind.DEPTH_DIFF), int(Kind.BOOK_TICKER), int(Kind.TRADE)
 _SELL = int(Flag.SELL)
-_WORDS = HEADER_SIZE // 8
 _FIXED = (SCHEMA << 16) | (int(Source.MARKET_STREAM) << 24)
+MAX_RECORD = HEADER_SIZE + 16 * (MAX_LEVELS + 1)
 
-_QUOTE, _COMMA, _COLON, _POINT, _ZERO = ord('"'), ord(","), ord(":"), ord("."), ord("0")
-_OPEN, _CLOSE, _LIST, _END = ord("{"), ord("}"), ord("["), ord("]")
-_BACKSLASH, _BLANK, _ASCII_END = ord("\\"), ord(" "), 0x7F
+_COMMA, _COLON, _AT_SIGN, _BACKSLASH, _BLANK = ord(","), ord(":"), ord("@"), ord("\\"), ord(" ")
+_CLOSE, _LIST, _END = ord("}"), ord("["), ord("]")
 
-# The keys, as the characters between their quotes (two at most: low byte first), and one bit for each.
-_KEYS = [ord(c) for c in "eETsUubaBAtpqXm"]
-_E, _SENT, _AT, _SYMBOL, _FIRST, _LAST, _BIDS, _ASKS, _BID_QTY, _ASK_QTY, _ID, _PRICE, _QTY, _TYPE, _MAKER = _KEYS
+
+def _packed(text: bytes) -> np.uint64:
+    """Return up to 8 bytes as a word, the first one lowest."""
+    return np.uint64(int.from_bytes(text, "little"))
+
+
+def _mask(n: int) -> np.uint64:
+    return np.uint64((1 << 8 * n) - 1)
+
+
+# Keys, as the characters between their quotes (low byte first), and a bit for each that a record needs.
+_KEYS = [ord(c) for c in "eETsUubaBAtpqm"]
+_EVENT, _SENT, _AT, _SYMBOL, _FIRST, _LAST, _BIDS, _ASKS, _BID_QTY, _ASK_QTY, _ID, _PRICE, _QTY, _MAKER = _KEYS
 _PREVIOUS = ord("p") | ord("u") << 8
+(_BIT_E, _BIT_SENT, _BIT_AT, _BIT_SYMBOL, _BIT_FIRST, _BIT_LAST, _BIT_PREVIOUS, _BIT_BIDS, _BIT_ASKS,
+ _BIT_BID_QTY, _BIT_ASK_QTY, _BIT_ID, _BIT_PRICE, _BIT_QTY, _BIT_MAKER) = (1 << i for i in range(15))  # fmt: skip
+_NEED_DIFF = _BIT_E | _BIT_SYMBOL | _BIT_FIRST | _BIT_LAST | _BIT_PREVIOUS | _BIT_BIDS | _BIT_ASKS
+_NEED_TICKER = _BIT_E | _BIT_SYMBOL | _BIT_LAST | _BIT_BIDS | _BIT_BID_QTY | _BIT_ASKS | _BIT_ASK_QTY
+_NEED_TRADE = _BIT_E | _BIT_SYMBOL | _BIT_ID | _BIT_PRICE | _BIT_QTY | _BIT_MAKER
 
-_BIT_E, _BIT_SENT, _BIT_AT, _BIT_SYMBOL, _BIT_FIRST, _BIT_LAST, _BIT_PREVIOUS, _BIT_BIDS, _BIT_ASKS = (
-    1 << i for i in range(9)
-)
-_BIT_BID_QTY, _BIT_ASK_QTY, _BIT_ID, _BIT_PRICE, _BIT_QTY, _BIT_TYPE, _BIT_MAKER = (1 << i for i in range(9, 16))
-_COMMON = _BIT_E | _BIT_SYMBOL
-_NEED_DIFF = _COMMON | _BIT_FIRST | _BIT_LAST | _BIT_PREVIOUS | _BIT_BIDS | _BIT_ASKS
-_NEED_TICKER = _COMMON | _BIT_LAST | _BIT_BIDS | _BIT_BID_QTY | _BIT_ASKS | _BIT_ASK_QTY
-_NEED_TRADE = _COMMON | _BIT_ID | _BIT_PRICE | _BIT_QTY | _BIT_MAKER
+_HEAD, _HEAD_TAIL = _packed(b'{"stream'), _packed(b'":"')
+_DATA, _DATA_TAIL = _packed(b'","data"'), _packed(b":{")
+_DEPTH, _TRADE_NAME = _packed(b"depth"), _packed(b"trade")
+_BOOK_TICK, _ER = _packed(b"bookTick"), _packed(b"er")
+_DEPTH_UPD, _ATE = _packed(b"depthUpd"), _packed(b"ate")
+_TRUE, _FALSE, _NULL = _packed(b"true"), _packed(b"false"), _packed(b"null")
+_2, _3, _4, _5 = _mask(2), _mask(3), _mask(4), _mask(5)
+_BYTE = np.uint64(0xFF)
+_1B, _2B, _3B, _4B = (np.uint64(8 * n) for n in range(1, 5))
+_UQUOTE, _UCOLON = np.uint64(QUOTE), np.uint64(_COLON)
+_TWO, _NUL, _U1 = np.uint64(0xFFFF), np.uint64(0), np.uint64(1)
 
-_HEAD = b'{"stream":"'
-_DATA = b'","data":{'
-_NAME_DIFF, _NAME_TICKER, _NAME_TRADE = b"depth", b"bookTicker", b"trade"
-_EVENT_DIFF = b"depthUpdate"
-
-
-@njit(cache=True)
-def _word(raw: bytes, i: int, word: bytes) -> int:
-    """Return the place after `word`, which must be at `i`, or -1."""
-    for k in range(len(word)):
-        if raw[i + k] != word[k]:
-            return -1
-    return i + len(word)
+# What a kernel knows of the instrument: int64 words at `config`.
+_C_TICK, _C_LOT, _C_WORD, _C_PRICE_DIGITS, _C_QTY_DIGITS, _C_SPOT, _C_SYMBOL_SIZE, _C_SYMBOL = (8 * i for i in range(8))
+_SYMBOL_WORDS = 8
 
 
-@njit(cache=True)
-def _text_end(raw: bytes, i: int) -> int:
-    """Return the place of the quote that ends a plain ASCII string begun before `i`, or -1."""
-    while raw[i] != _QUOTE:
-        if raw[i] < _BLANK or raw[i] > _ASCII_END or raw[i] == _BACKSLASH:
-            return -1
-        i += 1
-    return i
-
-
-@njit(cache=True)
-def _integer(raw: bytes, i: int) -> tuple[int, int]:
-    """Return (value, place after it) of a JSON integer >= 0 of at most 18 digits; the place is -1 for others."""
-    begin = i
-    value = 0
-    while _ZERO <= raw[i] <= _ZERO + 9:
-        value = value * 10 + (raw[i] - _ZERO)
-        i += 1
-        if i - begin > 18:
-            return 0, -1
-    if i == begin or (raw[begin] == _ZERO and i - begin > 1):
-        return 0, -1
-    return value, i
-
-
-@njit(cache=True)
-def _decimal(raw: bytes, i: int, unit_e8: int) -> tuple[int, int]:
-    """Return (count of units, place after it) of a quoted decimal that loses no digit; the place is -1 for others."""
-    if raw[i] != _QUOTE:
-        return 0, -1
-    i += 1
-    begin = i
-    value = 0
-    while _ZERO <= raw[i] <= _ZERO + 9:
-        value = value * 10 + (raw[i] - _ZERO)
-        i += 1
-        if i - begin > 9:
-            return 0, -1
-    if i == begin:
-        return 0, -1
-    scale = 100_000_000
-    if raw[i] == _POINT:
-        i += 1
-        begin = i
-        while _ZERO <= raw[i] <= _ZERO + 9:
-            value = value * 10 + (raw[i] - _ZERO)
-            scale //= 10
-            i += 1
-            if i - begin > 8:
-                return 0, -1
-        if i == begin:
-            return 0, -1
-    if raw[i] != _QUOTE:
-        return 0, -1
-    value *= scale
-    units = value // unit_e8
-    if units * unit_e8 != value or units > MAX_UNITS:
-        return 0, -1
-    return units, i + 1
+@njit(cache=True, forceinline=True)
+def _level(addr: int, safe: int, price_digits: int, qty_digits: int) -> tuple[int, int, int]:
+    """Read `["p","q"]`, found by the quotes and points of one block: return (price, qty, address after), -1 if odd."""
+    if price_digits < 0 or qty_digits < 0 or addr + 2 + BLOCK + 8 > safe:
+        return 0, 0, -1
+    quotes, points = find_marks(addr + 2)
+    second = quotes & (quotes - _U1)
+    third = second & (second - _U1)
+    if third == _NUL:
+        return 0, 0, -1
+    end, start, last = lowest_bit(quotes), lowest_bit(second), lowest_bit(third)
+    if (
+        byte_at(addr) != _LIST
+        or byte_at(addr + 1) != QUOTE
+        or start != end + 2
+        or byte_at(addr + end + 3) != _COMMA
+        or byte_at(addr + last + 3) != _END
+    ):
+        return 0, 0, -1
+    point = lowest_bit(points | (quotes ^ second))
+    price = units_between(addr + 2, min(point, end), end, price_digits)
+    # Points after the second quote; the third one stands for "none".
+    point = lowest_bit((points & ~(second ^ (second - _U1))) | third)
+    size = last - start - 1
+    qty = units_between(addr + 3 + start, min(point - start - 1, size), size, qty_digits)
+    return price, qty, (addr + last + 4 if price >= 0 and qty >= 0 else -1)
 
 
 @njit(cache=True)
-def _levels(raw: bytes, i: int, tick_e8: int, lot_e8: int, out: np.ndarray, at: int) -> tuple[int, int]:
-    """Write the levels `[["p","q"],...]` from out[at] on; return (next free word, place after), -1 for others."""
-    if raw[i] != _LIST:
-        return at, -1
-    i += 1
-    if raw[i] == _END:
-        return at, i + 1
-    limit = out.size - 2
+def _level_of_any_form(
+    addr: int, safe: int, tick: int, lot: int, price_digits: int, qty_digits: int
+) -> tuple[int, int, int]:
+    """Do the same where the block is too short for the level, or the text ends, or a unit is no power of ten."""
+    if byte_at(addr) != _LIST:
+        return 0, 0, -1
+    price, addr = decimal(addr + 1, tick, price_digits, safe)
+    if addr < 0 or byte_at(addr) != _COMMA:
+        return 0, 0, -1
+    qty, addr = decimal(addr + 1, lot, qty_digits, safe)
+    return price, qty, (addr + 1 if addr >= 0 and byte_at(addr) == _END else -1)
+
+
+@njit(cache=True)
+def _levels(addr: int, safe: int, config: int, out: int, limit: int) -> tuple[int, int]:
+    """Write the levels `[["p","q"],...]` to `out`; return (address after the last, address after the text), -1 none."""
+    if byte_at(addr) != _LIST:
+        return out, -1
+    addr += 1
+    if byte_at(addr) == _END:
+        return out, addr + 1
+    tick, lot = int_at(config + _C_TICK), int_at(config + _C_LOT)
+    price_digits = int_at(config + _C_PRICE_DIGITS)
+    qty_digits = int_at(config + _C_QTY_DIGITS)
     while True:
-        if raw[i] != _LIST or at > limit:
-            return at, -1
-        price, i = _decimal(raw, i + 1, tick_e8)
-        if i < 0 or raw[i] != _COMMA:
-            return at, -1
-        qty, i = _decimal(raw, i + 1, lot_e8)
-        if i < 0 or raw[i] != _END:
-            return at, -1
-        out[at] = price
-        out[at + 1] = qty
-        at += 2
-        i += 1
-        if raw[i] == _END:
-            return at, i + 1
-        if raw[i] != _COMMA:
-            return at, -1
-        i += 1
+        if out >= limit:
+            return out, -1
+        price, qty, after = _level(addr, safe, price_digits, qty_digits)
+        if after < 0:
+            price, qty, after = _level_of_any_form(addr, safe, tick, lot, price_digits, qty_digits)
+            if after < 0:
+                return out, -1
+        store64(out, price)
+        store64(out + 8, qty)
+        out += 16
+        c = byte_at(after)
+        addr = after + 1
+        if c == _END:
+            return out, addr
+        if c != _COMMA:
+            return out, -1
 
 
-@njit(cache=True)
-def _stream_kind(raw: bytes) -> tuple[int, int]:
-    """Return (kind, place of the first key of data), kind 0 for a frame that is not of the known form."""
-    i = _word(raw, 0, _HEAD)
-    if i < 0:
+@njit(cache=True, forceinline=True)
+def _stream(addr: int, end: int, safe: int) -> tuple[int, int]:
+    """Return (kind, address of the first key of data); the address is -1 for a frame that is not of the known form."""
+    if word_at(addr, safe) != _HEAD or (word_at(addr + 8, safe) & _3) != _HEAD_TAIL:
         return 0, -1
-    end = _text_end(raw, i)
-    if end < 0:
+    addr += 11
+    quote = text_end(addr, end)
+    if quote < 0:
         return 0, -1
-    while raw[i] != ord("@"):
-        if i == end:
+    while byte_at(addr) != _AT_SIGN:
+        if addr == quote:
             return 0, -1
-        i += 1
-    i += 1
-    kind, after = _DIFF, _word(raw, i, _NAME_DIFF)
-    if after < 0:
-        kind, after = _TICKER, _word(raw, i, _NAME_TICKER)
-    if after < 0:
-        kind, after = _TRADE, _word(raw, i, _NAME_TRADE)
-    if after < 0 or (raw[after] != ord("@") and after != end):
+        addr += 1
+    name = word_at(addr + 1, safe)
+    if (name & _5) == _DEPTH:
+        kind, addr = _DIFF, addr + 6
+    elif (name & _5) == _TRADE_NAME:
+        kind, addr = _TRADE, addr + 6
+    elif name == _BOOK_TICK and (word_at(addr + 9, safe) & _2) == _ER:
+        kind, addr = _TICKER, addr + 11
+    else:
         return 0, -1
-    return kind, _word(raw, end, _DATA)
+    if byte_at(addr) != _AT_SIGN and addr != quote:
+        return 0, -1
+    if word_at(quote, safe) != _DATA or (word_at(quote + 8, safe) & _2) != _DATA_TAIL:
+        return 0, -1
+    return kind, quote + 10
+
+
+@njit(cache=True, forceinline=True)
+def _key(addr: int, safe: int) -> tuple[Any, int]:
+    """Return (key, address of its value): 1 or 2 characters, 0 for a longer key; the address is -1 for none."""
+    w = word_at(addr, safe)
+    if (w & _BYTE) != _UQUOTE:
+        return 0, -1
+    key = (w >> _1B) & _BYTE
+    if ((w >> _2B) & _BYTE) == _UQUOTE and ((w >> _3B) & _BYTE) == _UCOLON:
+        return np.int64(key), (addr + 4 if key != _NUL else -1)
+    if ((w >> _3B) & _BYTE) == _UQUOTE and ((w >> _4B) & _BYTE) == _UCOLON:
+        second = (w >> _2B) & _BYTE
+        return np.int64((w >> _1B) & _TWO), (addr + 5 if key != _NUL and second != _NUL else -1)
+    return 0, addr + 1
 
 
 @njit(cache=True)
-def _parse(raw: bytes, symbol: bytes, fixed: np.ndarray, out: np.ndarray) -> int:
-    """Write the record's words to `out`; return how many, 0 when the frame is declined.
+def _skip(key: int, addr: int, end: int, safe: int) -> int:
+    """Return the address after an unknown key's plain value (string, integer >= 0, true, false, null), or -1."""
+    if key == 0:
+        addr = text_end(addr, end)
+        if addr < 0 or byte_at(addr + 1) != _COLON:
+            return -1
+        addr += 2
+    else:
+        while key > 0:
+            c = key & 0xFF
+            if c < _BLANK or c >= 0x7F or c in (_BACKSLASH, QUOTE):
+                return -1
+            key >>= 8
+    if addr >= end:
+        return -1
+    c = byte_at(addr)
+    if c == QUOTE:
+        addr = text_end(addr + 1, end)
+        return addr + 1 if addr >= 0 else -1
+    if ZERO <= c <= ZERO + 9:
+        return integer(addr, safe)[1]
+    w = word_at(addr, safe)
+    if (w & _4) == _TRUE or (w & _4) == _NULL:
+        return addr + 4
+    return addr + 5 if (w & _5) == _FALSE else -1
 
-    `fixed`: tick_e8, lot_e8, the constant part of header word 1.
-    """
-    kind, i = _stream_kind(raw)
-    if i < 0:
-        return 0
-    tick_e8, lot_e8 = fixed[0], fixed[1]
-    seen = 0
-    first = last = previous = sent = happened = n_bids = 0
-    flags = 0
-    bid = bid_qty = ask = ask_qty = 0
-    at = _WORDS + 2 if kind == _DIFF else _WORDS
+
+@njit(cache=True, forceinline=True)
+def _named(addr: int, kind: int, safe: int) -> int:
+    """Return the address after the quoted event name of `kind`, or -1."""
+    if byte_at(addr) != QUOTE:
+        return -1
+    w = word_at(addr + 1, safe)
+    if kind == _TICKER:
+        addr = addr + 11 if w == _BOOK_TICK and (word_at(addr + 9, safe) & _2) == _ER else -1
+    elif kind == _DIFF:
+        addr = addr + 12 if w == _DEPTH_UPD and (word_at(addr + 9, safe) & _3) == _ATE else -1
+    else:
+        addr = addr + 6 if (w & _5) == _TRADE_NAME else -1
+    return addr + 1 if addr >= 0 and byte_at(addr) == QUOTE else -1
+
+
+@njit(cache=True, forceinline=True)
+def _common(key: int, addr: int, kind: int, config: int, safe: int) -> tuple[int, int, int]:
+    """Read what every kind has: return (bit, value, address after it); bit 0 for another key, address -1 if odd."""
+    if key == _SENT:
+        value, addr = integer(addr, safe)
+        return _BIT_SENT, value, addr
+    if key == _AT:
+        value, addr = integer(addr, safe)
+        return _BIT_AT, value, addr
+    if key == _EVENT:
+        return _BIT_E, 0, _named(addr, kind, safe)
+    if key == _SYMBOL:
+        size = int_at(config + _C_SYMBOL_SIZE)
+        if byte_at(addr) != QUOTE or not matches(addr + 1, config + _C_SYMBOL, size, safe):
+            return _BIT_SYMBOL, 0, -1
+        addr += 1 + size
+        return _BIT_SYMBOL, 0, (addr + 1 if byte_at(addr) == QUOTE else -1)
+    return 0, 0, addr
+
+
+@njit(cache=True, forceinline=True)
+def _head(out: int, size: int, config: int, kind: int, exch_ms: int, a: int, b: int) -> None:
+    """Write a header; seq and receive time are 0, the raw reference -1."""
+    store64(out, size)
+    store64(out + 8, int_at(config + _C_WORD) | kind)
+    store64(out + 16, 0)
+    store64(out + 24, 0)
+    store64(out + 32, exch_ms * 1_000_000)
+    store64(out + 40, a)
+    store64(out + 48, b)
+    store64(out + 56, -1)
+
+
+@njit(cache=True)
+def _diff(addr: int, end: int, safe: int, config: int, out: int) -> int:
+    seen = first = last = sent = happened = asks = n_bids = 0
+    previous = -1
+    body = out + HEADER_SIZE + 16
+    limit = out + MAX_RECORD
+    to = body
     while True:
-        if raw[i] != _QUOTE:
+        key, addr = _key(addr, safe)
+        if addr < 0:
             return 0
-        key = np.int64(raw[i + 1])
-        if key <= _BLANK:
-            return 0
-        i += 2
-        if raw[i] != _QUOTE:
-            if raw[i] <= _BLANK:
-                return 0
-            key |= np.int64(raw[i]) << 8
-            i += 1
-        if raw[i] != _QUOTE or raw[i + 1] != _COLON:
-            return 0
-        i += 2
-        if key == _E:
-            bit = _BIT_E
-            name = _EVENT_DIFF if kind == _DIFF else (_NAME_TICKER if kind == _TICKER else _NAME_TRADE)
-            if raw[i] != _QUOTE:
-                return 0
-            i = _word(raw, i + 1, name)
-            if i < 0 or raw[i] != _QUOTE:
-                return 0
-            i += 1
-        elif key == _SYMBOL:
-            bit = _BIT_SYMBOL
-            if raw[i] != _QUOTE:
-                return 0
-            i = _word(raw, i + 1, symbol)
-            if i < 0 or raw[i] != _QUOTE:
-                return 0
-            i += 1
-        elif key == _SENT:
-            bit = _BIT_SENT
-            sent, i = _integer(raw, i)
-        elif key == _AT:
-            bit = _BIT_AT
-            happened, i = _integer(raw, i)
-        elif key == _LAST and kind != _TRADE:
-            bit = _BIT_LAST
-            last, i = _integer(raw, i)
-        elif key == _FIRST and kind == _DIFF:
+        value = 0
+        if key == _FIRST:
             bit = _BIT_FIRST
-            first, i = _integer(raw, i)
-        elif key == _PREVIOUS and kind == _DIFF:
+            first, addr = integer(addr, safe)
+        elif key == _LAST:
+            bit = _BIT_LAST
+            last, addr = integer(addr, safe)
+        elif key == _PREVIOUS:
             bit = _BIT_PREVIOUS
-            previous, i = _integer(raw, i)
-        elif key == _BIDS and kind == _DIFF:
+            previous, addr = integer(addr, safe)
+        elif key == _BIDS:
             bit = _BIT_BIDS
-            if seen & _BIT_ASKS:  # bids are written first
-                return 0
-            at, i = _levels(raw, i, tick_e8, lot_e8, out, at)
-            n_bids = (at - _WORDS) // 2 - 1
-        elif key == _ASKS and kind == _DIFF:
+            to, addr = _levels(addr, safe, config, body, limit)
+            n_bids = (to - body) >> 4
+        elif key == _ASKS:
             bit = _BIT_ASKS
-            if not seen & _BIT_BIDS:
-                return 0
-            at, i = _levels(raw, i, tick_e8, lot_e8, out, at)
-        elif key == _BIDS and kind == _TICKER:
-            bit = _BIT_BIDS
-            bid, i = _decimal(raw, i, tick_e8)
-        elif key == _BID_QTY and kind == _TICKER:
-            bit = _BIT_BID_QTY
-            bid_qty, i = _decimal(raw, i, lot_e8)
-        elif key == _ASKS and kind == _TICKER:
-            bit = _BIT_ASKS
-            ask, i = _decimal(raw, i, tick_e8)
-        elif key == _ASK_QTY and kind == _TICKER:
-            bit = _BIT_ASK_QTY
-            ask_qty, i = _decimal(raw, i, lot_e8)
-        elif key == _ID and kind == _TRADE:
-            bit = _BIT_ID
-            first, i = _integer(raw, i)
-        elif key == _PRICE and kind == _TRADE:
-            bit = _BIT_PRICE
-            bid, i = _decimal(raw, i, tick_e8)
-        elif key == _QTY and kind == _TRADE:
-            bit = _BIT_QTY
-            bid_qty, i = _decimal(raw, i, lot_e8)
-        elif key == _MAKER and kind == _TRADE:
-            bit = _BIT_MAKER
-            after = _word(raw, i, b"true")
-            flags = _SELL if after >= 0 else 0
-            i = after if after >= 0 else _word(raw, i, b"false")
-        elif key == _TYPE and kind == _TRADE:
-            bit = _BIT_TYPE
-            if raw[i] != _QUOTE:
-                return 0
-            i = _text_end(raw, i + 1)
-            if i < 0:
-                return 0
-            i += 1
+            if not seen & _BIT_BIDS:  # bids are written first: these are read again at the end
+                asks = addr
+            to, addr = _levels(addr, safe, config, to, limit)
         else:
-            return 0
-        if i < 0 or seen & bit:
+            bit, value, after = _common(key, addr, _DIFF, config, safe)
+            addr = after if bit else _skip(key, addr, end, safe)
+            if bit == _BIT_SENT:
+                sent = value
+            elif bit == _BIT_AT:
+                happened = value
+        if addr < 0 or seen & bit:
             return 0
         seen |= bit
-        if raw[i] == _CLOSE:
+        c = byte_at(addr)
+        addr += 1
+        if c != _COMMA:
             break
-        if raw[i] != _COMMA:
-            return 0
-        i += 1
-    if raw[i + 1] != _CLOSE or i + 2 != len(raw):
+    if c != _CLOSE or addr + 1 != end:
         return 0
-    need = _NEED_DIFF if kind == _DIFF else (_NEED_TICKER if kind == _TICKER else _NEED_TRADE)
+    need = _NEED_DIFF & ~_BIT_PREVIOUS if int_at(config + _C_SPOT) else _NEED_DIFF
     exch_ms = happened if happened != 0 else sent
-    if seen & need != need or not 0 < exch_ms < MAX_MS:
+    if seen & need != need or not 0 < exch_ms < MAX_MS or last < first:
         return 0
-    if kind == _DIFF:
-        if last < first:
+    if asks != 0:
+        to, addr = _levels(asks, safe, config, to, limit)
+        if addr < 0:
             return 0
-        out[_WORDS] = previous
-        out[_WORDS + 1] = n_bids
-    else:
-        out[at] = bid
-        out[at + 1] = bid_qty
-        at += 2
-        if kind == _TICKER:
-            out[at] = ask
-            out[at + 1] = ask_qty
-            at += 2
-            first, last = last, 0
-    out[0] = at * 8
-    out[1] = fixed[2] | kind | flags << 8
-    out[2] = 0
-    out[3] = 0
-    out[4] = exch_ms * 1_000_000
-    out[5] = first
-    out[6] = last
-    out[7] = -1
-    return at
+    _head(out, to - out, config, _DIFF, exch_ms, first, last)
+    store64(out + HEADER_SIZE, previous)
+    store64(out + HEADER_SIZE + 8, n_bids)
+    return to - out
+
+
+@njit(cache=True)
+def _ticker(addr: int, end: int, safe: int, config: int, out: int) -> int:
+    seen = last = sent = happened = bid = bid_qty = ask = ask_qty = 0
+    tick, lot = int_at(config + _C_TICK), int_at(config + _C_LOT)
+    price_digits = int_at(config + _C_PRICE_DIGITS)
+    qty_digits = int_at(config + _C_QTY_DIGITS)
+    while True:
+        key, addr = _key(addr, safe)
+        if addr < 0:
+            return 0
+        value = 0
+        if key == _LAST:
+            bit = _BIT_LAST
+            last, addr = integer(addr, safe)
+        elif key == _BIDS:
+            bit = _BIT_BIDS
+            bid, addr = decimal(addr, tick, price_digits, safe)
+        elif key == _BID_QTY:
+            bit = _BIT_BID_QTY
+            bid_qty, addr = decimal(addr, lot, qty_digits, safe)
+        elif key == _ASKS:
+            bit = _BIT_ASKS
+            ask, addr = decimal(addr, tick, price_digits, safe)
+        elif key == _ASK_QTY:
+            bit = _BIT_ASK_QTY
+            ask_qty, addr = decimal(addr, lot, qty_digits, safe)
+        else:
+            bit, value, after = _common(key, addr, _TICKER, config, safe)
+            addr = after if bit else _skip(key, addr, end, safe)
+            if bit == _BIT_SENT:
+                sent = value
+            elif bit == _BIT_AT:
+                happened = value
+        if addr < 0 or seen & bit:
+            return 0
+        seen |= bit
+        c = byte_at(addr)
+        addr += 1
+        if c != _COMMA:
+            break
+    if c != _CLOSE or addr + 1 != end:
+        return 0
+    spot = int_at(config + _C_SPOT) != 0
+    need = _NEED_TICKER & ~_BIT_E if spot else _NEED_TICKER
+    exch_ms = happened if happened != 0 else sent
+    if seen & need != need or not 0 <= exch_ms < MAX_MS or (exch_ms == 0 and not spot):
+        return 0
+    _head(out, HEADER_SIZE + 32, config, _TICKER, exch_ms, last, 0)
+    store64(out + HEADER_SIZE, bid)
+    store64(out + HEADER_SIZE + 8, bid_qty)
+    store64(out + HEADER_SIZE + 16, ask)
+    store64(out + HEADER_SIZE + 24, ask_qty)
+    return HEADER_SIZE + 32
+
+
+@njit(cache=True)
+def _trade(addr: int, end: int, safe: int, config: int, out: int) -> int:
+    seen = trade_id = sent = happened = price = qty = flags = 0
+    tick, lot = int_at(config + _C_TICK), int_at(config + _C_LOT)
+    price_digits = int_at(config + _C_PRICE_DIGITS)
+    qty_digits = int_at(config + _C_QTY_DIGITS)
+    while True:
+        key, addr = _key(addr, safe)
+        if addr < 0:
+            return 0
+        value = 0
+        if key == _ID:
+            bit = _BIT_ID
+            trade_id, addr = integer(addr, safe)
+        elif key == _PRICE:
+            bit = _BIT_PRICE
+            price, addr = decimal(addr, tick, price_digits, safe)
+        elif key == _QTY:
+            bit = _BIT_QTY
+            qty, addr = decimal(addr, lot, qty_digits, safe)
+        elif key == _MAKER:
+            bit = _BIT_MAKER
+            w = word_at(addr, safe)
+            if (w & _4) == _TRUE:
+                flags, addr = _SELL, addr + 4
+            else:
+                flags, addr = 0, (addr + 5 if (w & _5) == _FALSE else -1)
+        else:
+            bit, value, after = _common(key, addr, _TRADE, config, safe)
+            addr = after if bit else _skip(key, addr, end, safe)
+            if bit == _BIT_SENT:
+                sent = value
+            elif bit == _BIT_AT:
+                happened = value
+        if addr < 0 or seen & bit:
+            return 0
+        seen |= bit
+        c = byte_at(addr)
+        addr += 1
+        if c != _COMMA:
+            break
+    exch_ms = happened if happened != 0 else sent
+    if c != _CLOSE or addr + 1 != end or seen & _NEED_TRADE != _NEED_TRADE or not 0 < exch_ms < MAX_MS:
+        return 0
+    _head(out, HEADER_SIZE + 16, config, _TRADE | flags << 8, exch_ms, trade_id, 0)
+    store64(out + HEADER_SIZE, price)
+    store64(out + HEADER_SIZE + 8, qty)
+    return HEADER_SIZE + 16
+
+
+@njit("i8(i8, i8, i8, i8, i8)", cache=True)
+def parse_at(addr: int, size: int, safe: int, config: int, out: int) -> int:
+    """Write the record of the frame at `addr` to `out`; return its bytes, 0 when the frame is declined.
+
+    `out` must have room for min(MAX_RECORD, record_room(size)) bytes; what lies there is lost even when declining.
+    `safe` >= addr + size is the first address that must not be read. `config` is that of a `FastParser`.
+    """
+    end = addr + size
+    if size < 2 or size > MAX_FRAME or byte_at(end - 1) != _CLOSE or byte_at(end - 2) != _CLOSE:
+        return 0
+    kind, addr = _stream(addr, end, safe)
+    if addr < 0:
+        return 0
+    if kind == _TICKER:
+        return _ticker(addr, end, safe, config, out)
+    if kind == _DIFF:
+        return _diff(addr, end, safe, config, out)
+    return _trade(addr, end, safe, config, out)
+
+
+@njit("i8(i8, i8, i8, i8)", cache=True)
+def parse_bytes(addr: int, size: int, config: int, out: int) -> int:
+    """Do the same as `parse_at` for a frame of which nothing is known but its place."""
+    return parse_at(addr, size, page_end(addr + size) if size > 0 else addr, config, out)
+
+
+@njit(cache=True)
+def record_room(size: int) -> int:
+    """Return more bytes than the record of a frame of `size` bytes can have: a level takes 9 bytes, and 16 here."""
+    return 2 * size + 128
+
+
+# Where the bytes of a `bytes` object begin, counted from its address (CPython); proven when this module is imported.
+_BYTES_HEAD = bytes.__basicsize__ - 1
+_PROBE = b"the bytes of this object"
+if ctypes.string_at(id(_PROBE) + _BYTES_HEAD, len(_PROBE)) != _PROBE:  # pragma: no cover
+    raise ImportError("bytes objects lie otherwise in memory than CPython's; run Bot4 on CPython")
+
+
+def bytes_address(raw: bytes) -> int:
+    """Return the address of the first byte; the caller keeps `raw` alive, and makes sure that it is `bytes`."""
+    return id(raw) + _BYTES_HEAD
+
+
+def _digits_of(unit_e8: int) -> int:
+    """Return n for a unit of 10**-n, -1 for a unit that is no power of ten or above 1."""
+    return next((n for n in range(9) if unit_e8 * 10**n == E8), -1)
+
+
+def parser_config(instrument: Instrument) -> np.ndarray:
+    """Return what the kernels know of an instrument, int64 words (see `_C_TICK` and those after it).
+
+    Raises ValueError for a symbol longer than 64 bytes.
+    """
+    symbol = instrument.symbol.encode()
+    if not 0 < len(symbol) <= 8 * _SYMBOL_WORDS:
+        raise ValueError(f"symbol of {len(symbol)} bytes; 1 to {8 * _SYMBOL_WORDS} can be parsed")
+    config = np.zeros(_C_SYMBOL // 8 + _SYMBOL_WORDS + 1, np.int64)
+    config[: _C_SYMBOL // 8] = (
+        instrument.tick_e8,
+        instrument.lot_e8,
+        _FIXED | instrument.id << 32 | instrument.version << 48,
+        _digits_of(instrument.tick_e8),
+        _digits_of(instrument.lot_e8),
+        instrument.venue == "binance_spot",
+        len(symbol),
+    )
+    config[_C_SYMBOL // 8 :].view(np.uint8)[: len(symbol)] = np.frombuffer(symbol, np.uint8)
+    return config
 
 
 class FastParser:
     """Parses frames of one instrument; `declined` counts those that went to the reference parser."""
 
     def __init__(self, instrument: Instrument) -> None:
-        """Compile on the way, so that no frame has to wait for it."""
+        """Raises ValueError for a symbol longer than 64 bytes."""
         self.instrument = instrument
         self.declined = 0
-        self._symbol = instrument.symbol.encode()
-        word = _FIXED | instrument.id << 32 | instrument.version << 48
-        self._fixed = np.array([instrument.tick_e8, instrument.lot_e8, word], np.int64)
-        self._out = np.zeros(_WORDS + 2 * (MAX_LEVELS + 1), np.int64)
-        _parse(b"{}", self._symbol, self._fixed, self._out)
+        self.config = parser_config(instrument)
+        self._out = np.zeros(MAX_RECORD, np.uint8)
+        self._places = address(self.config), address(self._out)
 
     def fast(self, raw: bytes) -> np.ndarray | None:
         """Return the record of a frame in the venue's own form, None for every other."""
-        if type(raw) is not bytes or len(raw) > MAX_FRAME:
+        if type(raw) is not bytes:
             return None
-        words = _parse(raw, self._symbol, self._fixed, self._out)
-        return self._out[:words].copy().view(np.uint8) if words else None
+        size = parse_bytes(id(raw) + _BYTES_HEAD, len(raw), *self._places)
+        return self._out[:size].copy() if size else None
 
     def parse(self, raw: bytes) -> np.ndarray | Rejected:
         """Return the same as `parser.parse`, sooner."""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
+import time
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -12,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot4_live.instrument import BTCUSDT_USDM
+from bot4_live.market.digits import infer_instrument
 from bot4_live.market.fast_parser import FastParser
+from bot4_live.market.frame_batch import BatchParser, FrameBatch
 from bot4_live.market.parser import MAX_LEVELS, Rejected, parse
 
 
@@ -21,10 +27,18 @@ def parser():
     return FastParser(BTCUSDT_USDM)
 
 
+@lru_cache
+def batch_parser(instrument):
+    return BatchParser(instrument)
+
+
 def same(parser, raw):
-    """Check one frame; return whether the compiled parser took it."""
+    """Check one frame, also where memory ends with it; return whether the compiled parser took it."""
     fast = parser.fast(raw)
-    reference = parse(raw, BTCUSDT_USDM)
+    reference = parse(raw, parser.instrument)
+    batch = batch_parser(parser.instrument).parse(FrameBatch.of([(0, raw)])).record(0)
+    assert (fast is None) == (batch is None)
+    assert fast is None or fast.tobytes() == batch.tobytes()
     if fast is not None:
         assert not isinstance(reference, Rejected), (raw[:300], reference)
         assert fast.tobytes() == reference.tobytes(), raw[:300]
@@ -50,15 +64,62 @@ def test_the_venues_own_form_is_taken(parser, frames):
     assert all(same(parser, raw) for raw in taken)
 
 
-def test_keys_in_any_order_bids_before_asks(parser, frames):
-    data = json.loads(frames.diff(5, 9, 3, [["1.0", "1"]], [["1.1", "2"]]))["data"]
+def test_keys_in_any_order(parser, frames):
     rng = random.Random(1)
-    took = 0
-    for _ in range(60):
-        keys = list(data)
-        rng.shuffle(keys)
-        took += same(parser, frames.wrap("depth", {key: data[key] for key in keys}))
-    assert 10 < took < 50
+    for raw in [
+        frames.diff(5, 9, 3, [["1.0", "1"], ["0.9", "0.5"]], [["1.1", "2"]]),
+        frames.ticker(9, "61800.20", "2.507", "61800.30", "2.510"),
+        frames.trade(7, "61800.30", "0.199"),
+    ]:
+        outer = json.loads(raw)
+        stream = outer["stream"].partition("@")[2]
+        for _ in range(60):
+            keys = list(outer["data"])
+            rng.shuffle(keys)
+            assert same(parser, frames.wrap(stream, {key: outer["data"][key] for key in keys}))
+
+
+@pytest.mark.parametrize("value", ["x", "", 0, 17, True, False, None])
+@pytest.mark.parametrize("key", ["z", "ps", "st", "long name", "M", "e2"])
+def test_unknown_keys_with_plain_values_are_passed_over(parser, frames, key, value):
+    assert same(parser, frames.trade(7, "61800.30", "0.199", **{key: value}))
+    assert same(parser, frames.diff(5, 9, 3, [["1.0", "1"]], [], **{key: value}))
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, [1], {"a": 1}, "\u00e9", 'a"b', "a\\b"])
+def test_unknown_keys_with_other_values_are_declined(parser, frames, value):
+    assert not same(parser, frames.trade(7, "61800.30", "0.199", ps=value))
+
+
+NUMBERS = [
+    "0", "1", "9.5", "12345678", "123456789", "1234567.5", "12345678.5", "99999999.9", "1.00000000", "1.000000000",
+    "00000001", "0.00000000", "61800.2", "61800.25", "61800.20000", "1,5", "1/5", "1:5", "1.", ".5", "1..5", "1.5.5",
+    "1.-5", "\u0661", "1e1", "+1", " 1", "1 ", "1\x00", "0.0000001", "1234567890123456",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("tick_e8", [10**7, 1, 10**8, 100, 5 * 10**6, 25 * 10**7])
+def test_numbers_of_every_form_at_every_tick(frames, tick_e8):
+    parser = FastParser(replace(BTCUSDT_USDM, tick_e8=tick_e8, lot_e8=tick_e8))
+    for number in NUMBERS:
+        for raw in (
+            frames.trade(7, number, "5"),
+            frames.ticker(9, "5", number, number, "5"),
+            frames.diff(5, 9, 3, [[number, "5"], ["5", number]], [["10", number], [number, number]]),
+            frames.diff(5, 9, 3, [["5", number]]),
+        ):
+            same(parser, raw)
+    assert same(parser, frames.diff(5, 9, 3, [["5", "1234575"], ["1234575", "5.00000000"]] * 3))
+
+
+def test_ids_of_every_length(parser, frames):
+    for n in range(1, 21):
+        for digit in (1, 9):
+            number = int(str(digit) * n)
+            taken = same(parser, frames.trade(number, "5", "5"))
+            assert taken == (n <= 18)
+            same(parser, frames.trade(7, "5", "5").replace(b'"t":7', b'"t":0' + str(number).encode()))
+            same(parser, frames.trade(7, "5", "5").replace(b'"t":7', b'"t":' + str(number).encode()[:-1] + b"/"))
 
 
 @pytest.mark.parametrize(
@@ -155,24 +216,59 @@ def test_every_frame_of_the_real_capture_field_by_field(parser, usdm_capture):
 
 
 @pytest.mark.capture
-def test_mutations_of_real_frames(parser, usdm_capture):
-    with gzip.open(usdm_capture) as lines:
+@pytest.mark.parametrize(
+    "path", ["binance_spot/btcusdt_20240808", "binance_spot/ethusdt_20240808", "binance_coinm/btcusd_perp_20240808"]
+)
+def test_frames_of_the_other_markets(shared_data, path):
+    file = shared_data / "captures" / f"{path}.gz"
+    with gzip.open(file) as lines:
+        frames = [line.split(b" ", 1)[1].rstrip() for line in lines]
+    parser = FastParser(infer_instrument(frames, file))
+    assert sum(same(parser, raw) for raw in frames[::5]) >= len(frames[::5]) - 1  # all but the snapshot
+
+
+def mutate(rng, raw):
+    raw = bytearray(raw)
+    for _ in range(rng.randint(1, 3)):
+        at = rng.randrange(len(raw))
+        match rng.randrange(5):
+            case 0:
+                raw[at] = rng.randrange(256)
+            case 1:
+                del raw[at : at + rng.randint(1, 4)]
+            case 2:
+                raw[at:at] = rng.choice([b"0", b".", b"-", b'"', b"1", b"9", b",", b"}", b"]", b"\0"])
+            case 3:
+                other = rng.randrange(len(raw))
+                raw[at:at] = raw[other : other + rng.randint(1, 30)]
+            case _:
+                raw[at] = rng.choice(b"0123456789")
+        if not raw:
+            break
+    return bytes(raw)
+
+
+def fuzz(parser, path, count, seed):
+    """Compare mutations of real frames; return how many were taken."""
+    with gzip.open(path) as lines:
         real = [line.split(b" ", 1)[1].strip() for line, _ in zip(lines, range(4_000), strict=False)]
     real = [raw for raw in real if len(raw) < 2_000]
-    rng = random.Random(7)
-    taken = 0
-    for _ in range(30_000):
-        raw = bytearray(rng.choice(real))
-        for _ in range(rng.randint(1, 3)):
-            at = rng.randrange(len(raw))
-            match rng.randrange(4):
-                case 0:
-                    raw[at] = rng.randrange(256)
-                case 1:
-                    del raw[at : at + rng.randint(1, 4)]
-                case 2:
-                    raw[at:at] = rng.choice([b"0", b".", b"-", b'"', b"1", b"9", b",", b"}", b"]", b"\0"])
-                case _:
-                    raw[at] = rng.choice(b"0123456789")
-        taken += same(parser, bytes(raw))
-    assert 2_000 < taken < 28_000
+    rng = random.Random(seed)
+    return sum(same(parser, mutate(rng, rng.choice(real))) for _ in range(count))
+
+
+@pytest.mark.capture
+def test_mutations_of_real_frames(parser, usdm_capture):
+    assert 2_000 < fuzz(parser, usdm_capture, 30_000, 7) < 28_000
+
+
+@pytest.mark.capture
+@pytest.mark.slow
+def test_mutations_of_real_frames_for_ten_minutes(parser, usdm_capture):
+    """BOT4_FUZZ_SECONDS sets another time; the seed is printed with a failure."""
+    end = time.monotonic() + float(os.environ.get("BOT4_FUZZ_SECONDS", "600"))
+    seed = int(time.time())
+    while time.monotonic() < end:
+        seed += 1
+        print("seed", seed)
+        fuzz(parser, usdm_capture, 20_000, seed)
