@@ -17,6 +17,8 @@ from bot4_live.journal.client import settle
 from bot4_live.journal.reader import Journal
 from bot4_live.simulation.generator import generate, write_capture
 
+from .conftest import json_line
+
 pytestmark = pytest.mark.system
 
 BOT4 = [sys.executable, "-m", "bot4_live"]
@@ -81,12 +83,46 @@ def test_recording_until_the_disk_is_full_and_after_room_was_made(trader, small_
     assert "wait in memory and are written as soon as there is room" in said[0]
     ballast.unlink()
     settle(journal, settings.shm_dir)
-    segments = list(Journal(journal).segments())  # it went on in another one
-    assert all(segment.sealed for segment in segments)
-    seqs = np.concatenate([segment.headers["seq"] for segment in segments])
+    seqs = events(journal)
     assert np.array_equal(seqs, np.arange(1, seqs.size + 1)), "every event that was received is there, once"
     assert sum(1 for _ in Journal(journal)._raw) > 0
     assert not (settings.shm_dir / "journal.ring").exists()
+
+
+def test_trading_until_the_disk_is_full_and_after_room_was_made(trader, small_disk, tmp_path):
+    disk = small_disk(SEGMENT_MIB + 4)
+    trader.environment["BOT4_VAR"] = str(disk)
+    settings = trader.settings.model_copy(update={"var": disk})
+    ballast = disk / "ballast"
+    log = tmp_path / "live.err"
+    with (
+        trader.running("watchdog", log=tmp_path / "watchdog.err") as (watchdog, ready),
+        trader.running("live", "--no-model", "--seconds", 90, log=log) as (process, prepared),
+    ):
+        assert ready, (tmp_path / "watchdog.err").read_text()
+        assert prepared, log.read_text()
+        assert json_line(process)["state"] == "trading", log.read_text()
+        time.sleep(1.0)
+        fill(ballast)
+        code = process.wait(60)
+        said = log.read_text()
+        assert watchdog.poll() is None
+    print(said)
+    assert code == 1, said
+    assert "Traceback" not in said, said
+    assert said.strip().splitlines()[-1].startswith("bot4: "), said
+    assert "No space left on device" in said.strip().splitlines()[-1]
+    ballast.unlink()
+    settle(settings.journal_dir, settings.shm_dir)
+    seqs = events(settings.journal_dir)
+    assert np.array_equal(seqs, np.arange(1, seqs.size + 1)), "every event is there, once"
+
+
+def events(journal_dir):
+    """Return the seqs of all events, in log order; every segment must be sealed."""
+    segments = list(Journal(journal_dir).segments())
+    assert all(segment.sealed for segment in segments)
+    return np.concatenate([segment.headers["seq"][~segment.is_command] for segment in segments])
 
 
 @contextlib.contextmanager
