@@ -95,7 +95,14 @@ class Lake:
             data = spec.conform(data)
         staged = self.stage(table, day, market)
         try:
-            data.write_parquet(staged, compression="snappy", statistics=True)
+            try:
+                data.write_parquet(staged, compression="snappy", statistics=True)
+            except pl.exceptions.PolarsError as error:
+                code = re.search(r"\(os error (\d+)\)", str(error))
+                if code is None:
+                    raise
+                why = os.strerror(int(code[1]))
+                raise OSError(int(code[1]), f"{table} cannot be written ({why})", str(self.root)) from None
             return self.publish(staged, table, day, market, data.height)
         finally:
             staged.unlink(missing_ok=True)

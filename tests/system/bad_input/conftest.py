@@ -103,6 +103,17 @@ def json_line(process, timeout_s=60):
     return None
 
 
+def fill(path):
+    """Take all the room that is left on a disk."""
+    with path.open("wb") as file:
+        for size in (1 << 16, 1 << 12, 1):
+            try:
+                while True:
+                    os.write(file.fileno(), b"x" * size)
+            except OSError:
+                continue
+
+
 @pytest.fixture
 def account(tmp_path):
     made = Account(tmp_path)

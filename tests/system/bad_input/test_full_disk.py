@@ -17,7 +17,7 @@ from bot4_live.journal.client import settle
 from bot4_live.journal.reader import Journal
 from bot4_live.simulation.generator import generate, write_capture
 
-from .conftest import json_line
+from .conftest import fill, json_line
 
 pytestmark = pytest.mark.system
 
@@ -133,17 +133,6 @@ def recording(trader, errors):
     finally:
         process.kill()
         process.wait()
-
-
-def fill(path):
-    """Take all the room that is left on a disk."""
-    with path.open("wb") as file:
-        for size in (1 << 16, 1 << 12, 1):
-            try:
-                while True:
-                    os.write(file.fileno(), b"x" * size)
-            except OSError:
-                continue
 
 
 def wait(condition, timeout_s=30):

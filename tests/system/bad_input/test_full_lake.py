@@ -1,0 +1,79 @@
+"""The platform's writes on a full disk: the step says so, partitions are the old ones or the new ones, nothing else."""
+
+from __future__ import annotations
+
+import os
+
+import polars as pl
+import pytest
+
+from bot4_live.settings import Settings
+from bot4_platform.lake import Lake
+from bot4_platform.lake_tables import TABLES
+from bot4_platform.partitions import MarketDay
+from bot4_platform.run import materialize
+
+from .conftest import fill
+
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("platform-dbt")]
+
+TODAY = MarketDay("2024-08-08", "binance_usdm:BTCUSDT")
+CANDLES = ["stg_trades", "candles_1m"]
+
+
+@pytest.fixture
+def disk(small_disk):
+    return small_disk(2)
+
+
+@pytest.fixture
+def settings(tmp_path, disk):
+    """An account whose lake alone lies on the small disk."""
+    made = Settings(var=tmp_path / "var", account="full")
+    made.root.mkdir(parents=True)
+    (disk / "lake").mkdir()
+    made.lake_dir.symlink_to(disk / "lake")
+    return made
+
+
+def trades(count):
+    return pl.DataFrame(
+        {
+            "seq": range(1, count + 1), "recv_ns": range(1, count + 1),
+            "exch_ns": [TODAY.start_ns + i * 1_000_003 for i in range(count)], "trade_id": range(1, count + 1),
+            "price": [100 + i * 7919 % 97 for i in range(count)], "qty": [1 + i % 5 for i in range(count)],
+            "sell": [i % 2 == 0 for i in range(count)],
+        },
+        schema=TABLES["trades"].schema(),
+    )  # fmt: skip
+
+
+def staged(settings):
+    return list((settings.lake_dir / ".staging").iterdir())
+
+
+def test_a_table_that_does_not_fit(settings, disk):
+    lake = Lake(settings.lake_dir)
+    lake.write("trades", *TODAY, trades(10))
+    with pytest.raises(OSError, match="No space left on device"):
+        lake.write("trades", *TODAY, trades(200_000))
+    assert lake.read("trades", *TODAY).equals(trades(10))
+    assert staged(settings) == []
+
+
+def test_candles_that_do_not_fit(settings, disk):
+    lake = Lake(settings.lake_dir)
+    lake.write("trades", *TODAY, trades(1000))
+    materialize(CANDLES, [TODAY], settings).raise_for_failure()
+    before = lake.path("candles_1m", *TODAY).read_bytes()
+    lake.write("trades", *TODAY, trades(2000))
+    fill(disk / "ballast")
+    summary = materialize(CANDLES, [TODAY], settings)
+    assert not summary.success
+    with pytest.raises(RuntimeError, match=r"(?i)no space left on device"):
+        summary.raise_for_failure()
+    assert lake.path("candles_1m", *TODAY).read_bytes() == before
+    assert staged(settings) == []
+    os.unlink(disk / "ballast")
+    materialize(CANDLES, [TODAY], settings).raise_for_failure()
+    assert lake.path("candles_1m", *TODAY).read_bytes() != before
