@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-TICK_NS = 10_000_000  # the grid of TICK events, 10 ms of engine clock
+MS = 1_000_000  # ns
+DAY_NS = 86_400_000_000_000
+TICK_NS = 10 * MS  # the grid of TICK events, of engine clock
 
 
 def boottime_ns() -> int:

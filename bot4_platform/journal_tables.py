@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from bot4_live.clock import DAY_NS
 from bot4_live.events import HEADER_SIZE, Flag, Kind, Reason
 from bot4_live.journal.raw_log import RawReader
 from bot4_live.journal.reader import Segment
 from bot4_platform.lake_tables import TABLES
-from bot4_platform.partitions import DAY_NS, MarketDay
+from bot4_platform.partitions import MarketDay
 
 
 def slot(segment: Segment, rows: np.ndarray, index: int) -> np.ndarray:

@@ -6,14 +6,13 @@ Dagster takes two dimensions and orders them by name, so a key reads `2024-08-08
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import NamedTuple
 
 import dagster as dg
 
+from bot4_live.clock import DAY_NS
 from bot4_platform.settings import platform_settings
-
-DAY_NS = 86_400 * 10**9
 
 DAYS = dg.DailyPartitionsDefinition(start_date=platform_settings().day_start.isoformat(), timezone="UTC", end_offset=1)
 MARKETS = dg.StaticPartitionsDefinition(list(platform_settings().markets))
@@ -62,8 +61,3 @@ def market_day(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 def day_start_ns(day: str) -> int:
     """Return the first nanosecond of a UTC day."""
     return (date.fromisoformat(day) - date(1970, 1, 1)).days * DAY_NS
-
-
-def day_of_ns(ns: int) -> str:
-    """Return the UTC day a time in ns belongs to."""
-    return datetime.fromtimestamp(ns // 10**9, UTC).date().isoformat()

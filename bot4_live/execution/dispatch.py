@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from bot4_live.clock import MS
 from bot4_live.crash_points import reach
 from bot4_live.events import Flag, Kind, Source, SuppressCause, header_of, new_record, note
 from bot4_live.execution.gateways.binance_usdm import NO_SUCH_ORDER, UNKNOWN_ORDER, Gateway
@@ -27,7 +28,6 @@ from bot4_live.execution.rest import (
     Withheld,
 )
 
-MS = 1_000_000
 MARGIN_MS = 250  # beyond recvWindow, exchange time: how far the two clocks may be apart
 FIRST_RETRY_S, LAST_RETRY_S = 0.02, 1.0
 # What reading an answer that is not of the documented shape may raise.

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from bot4_live.clock import MarketClock
+from bot4_live.clock import MS, MarketClock
 
-MS = 1_000_000
 SAMPLES = 5
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bot4_live.clock import MS
 from bot4_live.crash_points import reach
 from bot4_live.events import Flag, header_of, note
 from bot4_live.execution.dispatch import Dispatcher
@@ -22,7 +23,6 @@ from bot4_live.execution.ledger import Ledger, OrderState
 from bot4_live.execution.order_id import from_client_id, to_client_id
 from bot4_live.execution.rest import RestClient, UnknownFate, VenueRejected
 
-MS = 1_000_000
 PAGE = 1000
 ROUNDS = 8  # how often a position that does not fit the fills is asked again before the venue's word is taken
 PAUSE_S = 0.05

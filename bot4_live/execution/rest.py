@@ -40,11 +40,6 @@ class VenueRejected(VenueError):
         self.status = status
         self.code = code
 
-    @property
-    def rate_limited(self) -> bool:
-        """Return whether it was refused for too many requests."""
-        return self.status in RATE_STATUS or self.code == -1003
-
 
 class NotSent(VenueError):
     """No byte of the request left this machine."""

@@ -19,12 +19,12 @@ from typing import Any
 
 from google_crc32c import value as crc32c
 
+from bot4_live.clock import DAY_NS
 from bot4_live.events import FIRST_COMMAND, HEADER_SIZE, LAST_COMMAND
 from bot4_live.journal.layout import SEGMENT_BYTES, SegmentHeader, seal_name, segment_name
 from bot4_live.journal.raw_log import RawWriter, write_whole
 from bot4_live.safety.durable import sync_path, write_bytes
 
-DAY_NS = 86_400_000_000_000
 SPARES = 2
 PENDING_BYTES = 256 << 10
 _HEAD = struct.Struct("<I4xB7xQqq")  # length, kind, seq, recv_ns, exch_ns

@@ -14,7 +14,6 @@ from bot4_live.clock import boottime_ns
 
 BUTTON, GREEN, YELLOW, RED, BUZZER = 17, 22, 23, 24, 25
 DEBOUNCE_NS = 50_000_000
-KINDS = ("mock", "gpio")
 
 
 class Lights(NamedTuple):

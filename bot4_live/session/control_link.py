@@ -51,11 +51,6 @@ class ControlLink:
         """Return its name."""
         return Mode(self.mode).name
 
-    @property
-    def lease_held(self) -> bool:
-        """Return whether something may be sent now."""
-        return self.gate.check() == 0
-
     def set_state(self, state: int) -> None:
         """Say how far the runner is (RunnerState); the gate reads it too."""
         self.block.set("runner_state", state)

@@ -12,13 +12,12 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from bot4_live.clock import MarketClock
+from bot4_live.clock import MS, MarketClock
 from bot4_live.execution.gateways.binance_usdm import Gateway
 from bot4_live.execution.rest import RestClient, VenueError, VenueRejected
 
 SAMPLES = 7
 KEY_CODES = {-1022, -2008, -2014, -2015}  # signature, unknown, malformed, invalid or without permission
-MS = 1_000_000
 
 
 def require_loopback(url: str, setting: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from bot4_live.clock import MS
 from bot4_live.simulation.accounts import Account, Key
 from bot4_live.simulation.auth import ListenKeys, RateLimits
 from bot4_live.simulation.bad_frames import BadFrame
@@ -19,7 +20,6 @@ from bot4_live.simulation.source import Source
 from bot4_live.simulation.streams import Hub
 from bot4_live.simulation.venue import Venue
 
-MS = 1_000_000
 BATCH = 4000  # frames handled before others get their turn
 IDLE_S = 0.5
 

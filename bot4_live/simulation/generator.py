@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random
 
+from bot4_live.clock import MS
 from bot4_live.instrument import BTCUSDT_USDM, Instrument
 from bot4_live.simulation.ladder import Ladder
 from bot4_live.simulation.processes import BOOK, BUY, Arrivals, Volatility
 
 START_NS = 1_723_204_800_000_000_000  # 2024-08-09 12:00:00 UTC
-MS = 1_000_000
 WINDOW_NS = 50 * MS  # of the diff stream
 SNAPSHOT_AT_NS = 230 * MS  # the snapshot is of this age ...
 SNAPSHOT_SENT_NS = 340 * MS  # ... and arrives then, after its bridging diff

@@ -15,7 +15,6 @@ from bot4_live.simulation.orders import Order
 from bot4_live.simulation.rest import Call, route
 
 USER, TRADE, KEY = "USER_DATA", "TRADE", "MARKET_DATA"
-WEEK_MS = 7 * 24 * 3_600_000
 
 
 def routes() -> list[web.RouteDef]:

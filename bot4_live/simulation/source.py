@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from bot4_live.clock import MS
 from bot4_live.instrument import BTCUSDT_USDM, Instrument
 from bot4_live.market.capture import read_capture
 from bot4_live.simulation.frames import FrameReader, event_ms, stream_name
 from bot4_live.simulation.generator import generate
 
-MS = 1_000_000
 INSTRUMENTS = {BTCUSDT_USDM.symbol: BTCUSDT_USDM}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from bot4_live.clock import MS
 from bot4_live.instrument import Instrument
 from bot4_live.simulation import payloads
 from bot4_live.simulation.accounts import Account, AccountTrade
@@ -17,7 +18,6 @@ from bot4_live.simulation.matching import Matching
 from bot4_live.simulation.order_request import OrderRequest, check_filters
 from bot4_live.simulation.orders import Order
 
-MS = 1_000_000
 KEPT_ORDERS = 50_000  # closed orders that queries still find
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from bot4_live.settings import PROJECT_ROOT
 
-SEED = 20_240_808
 GENERATED_S = 345.0
 START_BALANCE = "10000"
 RECORDED = Path("captures") / "binance_usdm" / "btcusdt_20240808.gz"

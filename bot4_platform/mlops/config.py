@@ -112,9 +112,8 @@ class Gates(_Frozen):
 
 
 class Retrain(_Frozen):
-    """How often models are trained again, and on how many days (M7)."""
+    """On how many days models are trained again (M7)."""
 
-    every_days: Annotated[int, Field(ge=1)]
     on_days: Annotated[int, Field(ge=1)]
 
 

@@ -9,10 +9,11 @@ import pytest
 
 from bot4_live.events import Flag, Kind, Reason, Source, header_of, new_record, slots_of
 from bot4_live.journal.local import LocalJournal
+from bot4_live.journal.segment import day_of
 from bot4_live.settings import Settings
 from bot4_platform import journal_tables
 from bot4_platform.journal_source import seals, seals_of, segments
-from bot4_platform.partitions import MarketDay, day_of_ns, day_start_ns, parse_key
+from bot4_platform.partitions import MarketDay, day_start_ns, parse_key
 
 DAY_START = 1_723_075_200 * 10**9
 DAY_NS = 86_400 * 10**9
@@ -30,7 +31,7 @@ def test_partition_names() -> None:
     assert str(TODAY.key) == "2024-08-08|binance_usdm:BTCUSDT"
     assert TODAY.shifted(1) == TOMORROW
     assert TODAY.start_ns == DAY_START == day_start_ns("2024-08-08")
-    assert day_of_ns(TODAY.end_ns - 1) == "2024-08-08"
+    assert day_of(TODAY.end_ns - 1) == "2024-08-08"
     with pytest.raises(ValueError, match="not of the form"):
         parse_key("2024-08-08")
 
@@ -57,7 +58,7 @@ def test_quarantine_has_reason_and_bytes(settings: Settings, maker: Any) -> None
     maker.session(DAY_START + 10**9, 3, bad=bad)
     found = read(settings, TODAY)["quarantine"]
     assert found.select("rule", "raw").rows() == [("NOT_JSON", b"{"), ("LOST_DIGITS", b'{"p":"1.234"}')]
-    assert day_of_ns(found["first_seen"][0]) == "2024-08-08"
+    assert day_of(found["first_seen"][0]) == "2024-08-08"
 
 
 def test_what_two_sessions_saw_is_kept_once(settings: Settings, maker: Any) -> None:

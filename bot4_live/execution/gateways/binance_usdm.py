@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from bot4_live.clock import MS
 from bot4_live.events import Flag, Kind, Source, header_of, new_record, note, slots_of
 from bot4_live.execution.order_id import from_client_id, to_client_id
 from bot4_live.execution.rest import Request
 from bot4_live.instrument import E8, Instrument, to_e8
 
-MS = 1_000_000
 QUOTE_ASSETS = ("USDT", "USDC", "FDUSD", "BUSD", "USD")
 
 # Error codes with a meaning of their own.

@@ -152,7 +152,7 @@ async def test_rate_limits_are_followed(venue):
         venue.headers = {"Retry-After": "7"}
         with pytest.raises(VenueRejected) as caught:
             await rest.call(ORDER)
-        assert caught.value.rate_limited
+        assert caught.value.status == 429
         with pytest.raises(NotSent, match="silence"):
             await rest.call(ORDER)
     assert len(venue.requests) == 2

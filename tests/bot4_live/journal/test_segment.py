@@ -8,11 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bot4_live.clock import DAY_NS
 from bot4_live.events import Kind
 from bot4_live.journal.layout import SegmentHeader, seal_name, segment_name
 from bot4_live.journal.local import LocalJournal
 from bot4_live.journal.reader import Journal, read_segment
-from bot4_live.journal.segment import DAY_NS, SegmentWriter, recover
+from bot4_live.journal.segment import SegmentWriter, recover
 
 Make = Callable[..., np.ndarray]
 SMALL = 1 << 16
