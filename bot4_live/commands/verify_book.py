@@ -19,8 +19,9 @@ def command(file: Path, as_json: bool) -> None:
 
     FILE is a capture, recognised by its content. Binance (`<ns> <json>` a line, plain or gzip): after every depth diff
     the book's best bid and ask, price and size, must equal the bookTicker in force at that update id. Other venues:
-    their checksums must be ours and each update must follow the one it names. Tick and lot are inferred from the
-    data. Exit code 1 when something differs, an update is missing or a book is crossed.
+    their checksums must be ours, each update must follow the one it names, and the best prices of tickers must be
+    those of the book, where these can be ordered. Tick and lot are inferred from the data. Exit code 1 when something
+    differs, an update is missing or a book is crossed.
     """
     from bot4_live.market.venues.verify import venue_of, verify_venue_capture
     from bot4_live.market.verify import verify_capture
@@ -37,7 +38,11 @@ def command(file: Path, as_json: bool) -> None:
         click.echo(json.dumps(asdict(result) | {"ok": result.ok}))
     else:
         best_quotes = kind is None
-        proven = "every compared best quote is matched" if best_quotes else "every checksum and link of ids holds"
+        proven = (
+            "every compared best quote is matched"
+            if best_quotes
+            else "every checksum, link of ids and ticker that was compared holds"
+        )
         _table(asdict(result), proven, good=result.ok)
     if not result.ok:
         sys.exit(1)

@@ -42,6 +42,7 @@ class VenueFeed(Emitter, ABC):
     """One connection to one venue, without I/O: each method returns the records that came of it, in log order."""
 
     venue: ClassVar[str]
+    tickers_by: ClassVar[str] = ""  # "arrival" or "time": how tickers and updates are ordered, see venues.claims
 
     def __init__(self, instruments: Instruments, raw_log: RawLog | None = None) -> None:
         """Follow `instruments`, all stale. Frames go to `raw_log`, refused ones too."""

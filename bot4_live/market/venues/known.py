@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bot4_live.market.venues.base import VenueFeed
+from bot4_live.market.venues.coinbase import CoinbaseFeed
+from bot4_live.market.venues.coinbase_exchange import CoinbaseExchangeFeed
+from bot4_live.market.venues.deribit import DeribitFeed
 from bot4_live.market.venues.kraken import KrakenFeed
 from bot4_live.market.venues.okx import OkxFeed
 
-FEEDS: tuple[type[VenueFeed], ...] = (KrakenFeed, OkxFeed)
+FEEDS: tuple[type[VenueFeed], ...] = (KrakenFeed, OkxFeed, DeribitFeed, CoinbaseFeed, CoinbaseExchangeFeed)
 LOOKED_AT = 1000  # frames: acknowledgements and status come before the first that tells
 
 

@@ -89,15 +89,3 @@ def stale(instrument: Instrument, recv_ns: int, cause: StaleCause, expected: int
 def quarantine(instrument: Instrument, recv_ns: int, reason: Reason, raw_ref: int) -> np.ndarray:
     """Return a QUARANTINE; the stream is not one of Binance's, so its code is 0."""
     return _record(Kind.QUARANTINE, instrument, (recv_ns, 0), (reason, 0, raw_ref), [])
-
-
-def statement(
-    kind: Kind,
-    instrument: Instrument,
-    times: tuple[int, int],
-    abc: tuple[int, int, int],
-    slots: list[int],
-    flags: int = 0,
-) -> np.ndarray:
-    """Return a TICKER, FUNDING or LIQUIDATION; `slots` are x, y, x, y ... as bot4_live.events tells."""
-    return _record(kind, instrument, times, abc, slots, flags)

@@ -11,6 +11,7 @@ from typing import Any
 from bot4_live.events import Kind, Reason, StaleCause
 from bot4_live.market.venues.base import VenueFeed
 from bot4_live.market.venues.capture import read_venue_capture
+from bot4_live.market.venues.claims import Claims
 from bot4_live.market.venues.known import feed_of
 from bot4_live.market.venues.registry import Instruments
 
@@ -43,8 +44,9 @@ class VenueVerifyResult:
     @property
     def ok(self) -> bool:
         """Return whether every book is proven."""
-        proven = (self.checksums or 0) + (self.links or 0) > 0
+        proven = (self.checksums or 0) + (self.links or 0) + (self.compared or 0) > 0
         whole = self.checksums == self.checksums_matched and self.links == self.links_unbroken
+        whole = whole and self.compared == self.matched
         return proven and whole and not (self.gaps or self.crossed or self.quarantined or self.ignored)
 
 
@@ -64,17 +66,18 @@ def verify_venue_capture(
     instruments = Instruments(kind.venue)
     instruments.infer(kind.measure(raw for _, raw in frames))
     feed = kind(instruments)
+    claims = Claims(feed)
     first_mismatch: dict[str, Any] | None = None
     started = time.perf_counter()
     feed.on_connect(frames[0][0])
     for n, (recv_ns, raw) in enumerate(frames):
-        feed.on_frame(recv_ns, raw)
+        claims.take(feed.on_frame(recv_ns, raw))
         if first_mismatch is None and _faults(feed):
             first_mismatch = _mismatch(feed, n + 1)
         if progress is not None and n % 20_000 == 0:
             progress("book", n)
     elapsed = time.perf_counter() - started
-    return _result(feed, len(instruments), elapsed, first_mismatch)
+    return _result(feed, claims, elapsed, first_mismatch or claims.first_mismatch)
 
 
 def _faults(feed: VenueFeed) -> int:
@@ -95,20 +98,20 @@ def _words(reason: Reason, detail: str) -> str:
 
 
 def _result(
-    feed: VenueFeed, instruments: int, elapsed: float, first_mismatch: dict[str, Any] | None
+    feed: VenueFeed, claims: Claims, elapsed: float, first_mismatch: dict[str, Any] | None
 ) -> VenueVerifyResult:
     counts = feed.counts
     return VenueVerifyResult(
         venue=feed.venue,
         frames=counts.frames,
-        instruments=instruments,
+        instruments=len(feed.books),
         snapshots=counts.events[Kind.DEPTH_SNAPSHOT],
         diffs=counts.events[Kind.DEPTH_DIFF],
         trades=counts.events[Kind.TRADE],
         tickers=counts.events[Kind.TICKER],
         best_quotes=counts.events[Kind.BOOK_TICKER],
-        compared=None,
-        matched=None,
+        compared=claims.compared or None,
+        matched=claims.matched if claims.compared else None,
         checksums=counts.checksums or None,
         checksums_matched=counts.checksums_matched if counts.checksums else None,
         links=counts.links or None,
