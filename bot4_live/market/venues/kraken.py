@@ -135,6 +135,7 @@ class KrakenFeed(VenueFeed):
         if protocol not in (1, 2) or depth not in DEPTHS:
             raise ValueError(f"Kraken has protocols 1 and 2 and depths {DEPTHS}; got {protocol} and {depth}")
         self._protocol, self._depth = protocol, depth
+        self._forms: dict[str, tuple[int, int]] = {}
         for book in self.books.values():
             book.depth = depth
 
@@ -147,6 +148,10 @@ class KrakenFeed(VenueFeed):
         """Return the CRC32 over asks, then bids: each number's digits without point and leading zeros."""
         levels = (*book.asks.top(CHECKED_LEVELS), *book.bids.top(CHECKED_LEVELS))
         return crc32("".join(map(_digits, levels)).encode())
+
+    def forget(self, book: VenueBook) -> None:
+        """Forget how its numbers are written."""
+        self._forms.pop(book.name, None)
 
     def decode(self, raw: bytes) -> None:
         """Read a frame of either protocol."""
@@ -204,6 +209,7 @@ class KrakenFeed(VenueFeed):
         for book, message in zip(self._books(m.symbol for m in messages), messages, strict=True):
             bids, asks = _levels(message.bids), _levels(message.asks)
             exch_ns = _time(message.timestamp) if message.timestamp else 0
+            self._check_form(book, (*bids, *asks), new=outer.type == "snapshot")
             if outer.type == "snapshot":
                 self._snapshot(book, bids, asks, exch_ns=exch_ns, checksum=message.checksum)
             elif outer.type == "update":
@@ -266,6 +272,7 @@ class KrakenFeed(VenueFeed):
         if first.bids is not None and first.asks is not None and len(messages) == 1:
             bids, bids_at = _old_levels(first.bids)
             asks, asks_at = _old_levels(first.asks)
+            self._check_form(book, (*bids, *asks), new=True)
             self._snapshot(book, bids, asks, exch_ns=max(bids_at, asks_at))
             return
         checksums = [message.c for message in messages if message.c is not None]
@@ -273,7 +280,24 @@ class KrakenFeed(VenueFeed):
             raise Refused(Reason.MISSING_FIELD, f"book update of {book.name} without one checksum")
         bids, bids_at = _old_levels([level for message in messages for level in message.b])
         asks, asks_at = _old_levels([level for message in messages for level in message.a])
+        self._check_form(book, (*bids, *asks), new=False)
         self._update(book, bids, asks, exch_ns=max(bids_at, asks_at), checksum=int(checksums[0][:12]))
+
+    def _check_form(self, book: VenueBook, levels: RawLevels, *, new: bool) -> None:
+        """Refuse numbers with another count of decimals than the snapshot's.
+
+        The venue writes each pair's numbers with fixed decimals. The checksum is over the digits alone, so it cannot
+        see a lost point; this can.
+        """
+        if new:
+            self._forms.pop(book.name, None)
+        for price, qty in levels:
+            form = _decimals(price), _decimals(qty)
+            known = self._forms.setdefault(book.name, form)
+            if form != known and not (form[0] == known[0] and not qty.strip("0.")):
+                raise Refused(
+                    Reason.BAD_NUMBER, f"{book.name}: level {price[:40]} {qty[:40]}, expected decimals {known}"
+                )
 
 
 _TICKER_FIELDS = (
@@ -286,6 +310,10 @@ _TICKER_FIELDS = (
     ("low", Field.LOW_PRICE),
     ("high", Field.HIGH_PRICE),
 )
+
+
+def _decimals(text: str) -> int:
+    return len(text.partition(".")[2])
 
 
 def _digits(level: Level) -> str:
