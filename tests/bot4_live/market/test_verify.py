@@ -140,7 +140,7 @@ def test_a_file_without_frames_of_binance(tmp_path):
 @pytest.mark.parametrize(
     ("name", "compared"),
     [("binance_usdm/btcusdt_20240808.gz", 6547), ("binance_coinm/btcusd_perp_20240808.gz", 26_824),
-     ("binance_spot/ethusdt_20240808.gz", 3433)],
+     ("binance_spot/ethusdt_20240808.gz", 3433), ("binance_spot/btcusdt_20240808.gz", 3449)],
 )  # fmt: skip
 def test_real_captures_are_proven(shared_data, name, compared):
     result = verify_capture(shared_data / "captures" / name)
