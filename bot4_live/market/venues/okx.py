@@ -1,4 +1,4 @@
-"""OKX, WebSocket v5: order books, trades, tickers, best quotes.
+"""OKX, WebSocket v5: order books, trades, tickers, best quotes, funding, mark prices, open interest, liquidations.
 
 Each update names the one before it (`prevSeqId`; -1 on a snapshot). An update that changes nothing has seqId ==
 prevSeqId; after maintenance seqId may fall below prevSeqId and counts on from there. Before June 2026 a CRC32 over the
@@ -8,15 +8,17 @@ prevSeqId; after maintenance seqId may fall below prevSeqId and counts on from t
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 from zlib import crc32
 
 import msgspec
 
 from bot4_live.events import Field, Reason
+from bot4_live.market.feed_core import RawLog
 from bot4_live.market.venues.base import RawLevels, Refused, VenueFeed
 from bot4_live.market.venues.ladder import VenueBook
+from bot4_live.market.venues.registry import Instruments
 
 CHECKED_LEVELS = 25
 BOOKS = ("books", "books-l2-tbt", "books50-l2-tbt")
@@ -57,6 +59,34 @@ class _Trade(msgspec.Struct):
     ts: str
 
 
+class _Funding(msgspec.Struct):
+    instId: str
+    fundingRate: str
+    fundingTime: str
+    ts: str = ""
+
+
+class _Value(msgspec.Struct):
+    """mark-price and open-interest."""
+
+    instId: str
+    ts: str
+    markPx: str = ""
+    oi: str = ""
+
+
+class _Detail(msgspec.Struct):
+    side: str
+    sz: str
+    bkPx: str
+    ts: str
+
+
+class _Liquidations(msgspec.Struct):
+    instId: str
+    details: list[_Detail]
+
+
 class _Ticker(msgspec.Struct):
     """Fields without a value are empty."""
 
@@ -79,6 +109,9 @@ _outer = msgspec.json.Decoder(_Outer)
 _books = msgspec.json.Decoder(list[_Book])
 _trades = msgspec.json.Decoder(list[_Trade])
 _tickers = msgspec.json.Decoder(list[_Ticker])
+_funding = msgspec.json.Decoder(list[_Funding])
+_values = msgspec.json.Decoder(list[_Value])
+_liquidations = msgspec.json.Decoder(list[_Liquidations])
 _TICKER_FIELDS = (
     ("bidPx", Field.BID_PRICE),
     ("bidSz", Field.BID_QTY),
@@ -98,6 +131,19 @@ class OkxFeed(VenueFeed):
     """The public connection."""
 
     venue: ClassVar[str] = "okx"
+
+    def __init__(self, instruments: Instruments, raw_log: RawLog | None = None) -> None:
+        """Follow `instruments`, all stale."""
+        super().__init__(instruments, raw_log)
+        self._readers: dict[str, Callable[[_Outer], None]] = {
+            "trades": self._read_trades,
+            "tickers": self._read_tickers,
+            "bbo-tbt": self._read_quotes,
+            "funding-rate": self._read_funding,
+            "mark-price": self._read_values,
+            "open-interest": self._read_values,
+            "liquidation-orders": self._read_liquidations,
+        }
 
     @classmethod
     def recognises(cls, raw: bytes) -> bool:
@@ -130,22 +176,20 @@ class OkxFeed(VenueFeed):
             raise Refused(Reason.MISSING_FIELD, "Object missing required field `arg`")
         if outer.arg.channel in BOOKS:
             self._read_book(self._book(outer.arg.instId), outer)
-        elif outer.arg.channel == "trades":
-            self._harmless()
-            self._read_trades(outer)
-        elif outer.arg.channel == "tickers":
-            self._harmless()
-            self._read_tickers(outer)
-        elif outer.arg.channel == "bbo-tbt":
-            book = self._known(outer.arg.instId)
-            self._harmless()
-            self._read_quotes(book, outer)
         else:
-            raise self._unknown(f"channel {outer.arg.channel[:40]!r}")
+            self._harmless()
+            read = self._readers.get(outer.arg.channel)
+            if read is None:
+                raise self._unknown(f"channel {outer.arg.channel[:40]!r}")
+            read(outer)
 
     def subscribe(self, names: Sequence[str]) -> list[bytes]:
-        """Return the subscription to books, trades and tickers."""
+        """Return the subscription to books, trades and tickers; to derivatives' funding, marks and liquidations too."""
         args = [{"channel": channel, "instId": name} for channel in ("books", "trades", "tickers") for name in names]
+        kinds = {name: _kind(name) for name in names}
+        for channel, of in _EXTRA.items():
+            args += [{"channel": channel, "instId": name} for name, kind in kinds.items() if kind in of]
+        args += [{"channel": "liquidation-orders", "instType": kind} for kind in sorted({*kinds.values()} - {"SPOT"})]
         return [json.dumps({"op": "subscribe", "args": args}).encode()]
 
     def resubscribe(self, name: str) -> list[bytes]:
@@ -201,13 +245,51 @@ class OkxFeed(VenueFeed):
             fields = [(field, text) for name, field in _TICKER_FIELDS if (text := getattr(ticker, name))]
             self._ticker(self._known(ticker.instId), fields, exch_ns=_ms(ticker.ts))
 
-    def _read_quotes(self, book: VenueBook, outer: _Outer) -> None:
+    def _read_quotes(self, outer: _Outer) -> None:
+        book = self._known(outer.arg.instId if outer.arg else "")
         for message in _books.decode(outer.data):
             bids, asks = _levels(message.bids), _levels(message.asks)
             if len(bids) != 1 or len(asks) != 1:
                 raise Refused(Reason.MISSING_FIELD, f"best quote of {book.name} without both sides")
             update_id = message.seqId if book.chained and message.seqId > 0 else 0
             self._quote(book, bids[0], asks[0], exch_ns=_ms(message.ts), update_id=update_id)
+
+    def _read_funding(self, outer: _Outer) -> None:
+        for funding in _funding.decode(outer.data):
+            values = [(Field.FUNDING_RATE, funding.fundingRate)]
+            exch_ns = _ms(funding.ts) if funding.ts else 0
+            self._funding(self._known(funding.instId), values, next_ns=_ms(funding.fundingTime), exch_ns=exch_ns)
+
+    def _read_values(self, outer: _Outer) -> None:
+        for value in _values.decode(outer.data):
+            values = [(Field.MARK_PRICE, value.markPx), (Field.OPEN_INTEREST, value.oi)]
+            self._ticker(self._known(value.instId), values, exch_ns=_ms(value.ts))
+
+    def _read_liquidations(self, outer: _Outer) -> None:
+        """Emit those of the instruments that are followed; the venue sends a whole kind's."""
+        for liquidation in _liquidations.decode(outer.data):
+            book = self.books.get(liquidation.instId)
+            for detail in liquidation.details if book is not None else ():
+                if detail.side not in ("buy", "sell"):
+                    raise Refused(Reason.WRONG_TYPE, f"side {detail.side[:40]!r}")
+                sell = detail.side == "sell"
+                exch_ns = _ms(detail.ts)
+                self._liquidation(self._known(liquidation.instId), detail.bkPx, detail.sz, sell=sell, exch_ns=exch_ns)
+
+
+_EXTRA = {
+    "funding-rate": ("SWAP",),
+    "mark-price": ("SWAP", "FUTURES", "OPTION"),
+    "open-interest": ("SWAP", "FUTURES", "OPTION"),
+}
+
+
+def _kind(name: str) -> str:
+    """Return the venue's kind of an instrument by its name: BTC-USDT, BTC-USD-SWAP, BTC-USD-220527[-30000-C]."""
+    parts = name.split("-")
+    if len(parts) < 3:
+        return "SPOT"
+    return "SWAP" if parts[2] == "SWAP" else "OPTION" if len(parts) > 3 else "FUTURES"
 
 
 def _levels(levels: Sequence[list[str]]) -> RawLevels:

@@ -7,7 +7,7 @@ from zlib import crc32
 
 import pytest
 
-from bot4_live.events import Field, header_of, slot_value, slots_of
+from bot4_live.events import Field, Flag, Kind, header_of, slot_value, slots_of
 from bot4_live.market.venues.capture import read_venue_capture
 from bot4_live.market.venues.okx import OkxFeed
 from bot4_live.market.venues.registry import Instruments
@@ -128,6 +128,39 @@ def test_trades_tickers_quotes_and_control(feed, say):
         "QUARANTINE UNKNOWN_STREAM"
     ]
     assert feed.books[NAME].live
+
+
+def test_funding_marks_and_liquidations(make_feed):
+    """On frames as the venue's guide shows them; instruments that are not followed are passed over."""
+    swap = "BTC-USD-SWAP"
+    feed = make_feed(OkxFeed, {swap: (1, 0)})
+
+    def send(channel: str, data: dict[str, object], **arg: str) -> list:
+        return feed.on_frame(9, json.dumps({"arg": {"channel": channel} | arg, "data": [data]}).encode())
+
+    funding = {"fundingRate": "0.0001875391284828", "fundingTime": "1700726400000", "instId": swap, "instType": "SWAP"}
+    (record,) = send("funding-rate", funding | {"ts": "1700724675402", "nextFundingRate": ""}, instId=swap)
+    assert int(header_of(record)["a"]) == 1_700_726_400_000_000_000
+    (value,) = [slot_value(*slot) for slot in slots_of(record).tolist()]
+    assert (Field(value[0]), str(value[1])) == (Field.FUNDING_RATE, "0.0001875391284828")
+    (record,) = send("mark-price", {"instId": swap, "markPx": "42310.6", "ts": "1630049139746"}, instId=swap)
+    (value,) = [slot_value(*slot) for slot in slots_of(record).tolist()]
+    assert (Kind(int(header_of(record)["kind"])), Field(value[0]), str(value[1])) == (
+        Kind.TICKER,
+        Field.MARK_PRICE,
+        "42310.6",
+    )
+    detail = {"bkLoss": "0", "bkPx": "42310.6", "ccy": "", "posSide": "long", "side": "sell", "sz": "13"}
+    data = {"instId": swap, "instType": "SWAP", "details": [detail | {"ts": "1692266434010"}]}
+    (record,) = send("liquidation-orders", data, instType="SWAP")
+    head = header_of(record)
+    assert (Kind(int(head["kind"])), int(head["flags"])) == (Kind.LIQUIDATION, Flag.SELL)
+    assert slots_of(record).tolist() == [[423106, 13]]
+    assert send("liquidation-orders", data | {"instId": "IOST-USDT-SWAP"}, instType="SWAP") == []
+    (request,) = feed.subscribe([swap])
+    args = json.loads(request)["args"]
+    assert {"channel": "liquidation-orders", "instType": "SWAP"} in args
+    assert {"channel": "funding-rate", "instId": swap} in args
 
 
 def test_requests(feed):
