@@ -18,8 +18,29 @@ from numba import njit
 
 from bot4_live.clock import TICK_NS
 from bot4_live.events import Flag, Kind, Side
+from bot4_live.features.bars import (
+    bar_price,
+    bar_trade,
+    bars_forget,
+    end_bar_1s,
+    end_bar_5s,
+    spread_to_median,
+)
+from bot4_live.features.flow import (
+    flow_forget,
+    flow_tick,
+    level_flow,
+    refresh_touch,
+    take_large,
+    take_touch,
+    take_trade,
+)
+from bot4_live.features.numbers import decayed, mid_return, power
 from bot4_live.features.registry import index
+from bot4_live.features.shape import take_levels
+from bot4_live.features.signals import look_for_walls, wall_reach, walls_forget, walls_tick
 from bot4_live.features.state import (
+    BAR_TICKS,
     BUCKET_TICKS,
     BUCKETS,
     DECAY_1S,
@@ -27,17 +48,16 @@ from bot4_live.features.state import (
     DECAY_10S,
     DECAY_BUCKET,
     FEATURE_STATE,
-    FLUSH,
-    LEVELS,
     MAX_BUCKET_LOTS,
     MIN_BUCKETS,
     RATE_1S,
     RATE_5S,
     RING,
+    WALL_TICKS,
     new_state,
 )  # fmt: skip
 from bot4_live.instrument import E8
-from bot4_live.market.book import book_best_ask, book_best_bid, book_depth, book_qty
+from bot4_live.market.book import book_best_ask, book_best_bid, book_qty
 
 __all__ = [
     "FEATURE_STATE", "new_state", "on_book", "on_instrument", "on_stale", "on_tick", "on_trade", "update",
@@ -45,10 +65,9 @@ __all__ = [
 ]  # fmt: skip
 
 SPREAD_TICKS, SPREAD_BP = index("spread_ticks"), index("spread_bp")
-IMBALANCE_1, IMBALANCE_5 = index("imbalance_1"), index("imbalance_5")
-WEIGHTED_MID, WEIGHTED_MID_5 = index("weighted_mid_bp"), index("weighted_mid_5_bp")
+IMBALANCE_1, WEIGHTED_MID = index("imbalance_1"), index("weighted_mid_bp")
 RETURN_250MS, RETURN_1S, RETURN_5S = index("return_250ms"), index("return_1s"), index("return_5s")
-VOLATILITY, KYLE, DEPTH_5 = index("volatility"), index("kyle_lambda"), index("depth_5")
+VOLATILITY, KYLE = index("volatility"), index("kyle_lambda")
 FLOW_1S, FLOW_10S, OFI_1S = index("flow_1s"), index("flow_10s"), index("ofi_1s")
 INTENSITY, TRADE_SIZE, QUOTE_RATE = index("trade_intensity"), index("trade_size"), index("quote_rate")
 
@@ -60,43 +79,12 @@ _BUY_SIDE, _SELL_SIDE = int(Side.BUY), int(Side.SELL)
 
 
 @njit(cache=True)
-def _power(factor: float, n: int) -> float:
-    """Return factor**n for n >= 1 by repeated squaring; n is 1 unless TICKs were missed."""
-    if n == 1:
-        return factor
-    result = 1.0
-    while n > 0:
-        if n & 1:
-            result *= factor
-        factor *= factor
-        n >>= 1
-    return result
-
-
-@njit(cache=True)
-def _decayed(value: float, factor: float) -> float:
-    """Return value * factor, flushed to 0 long before it could become denormal."""
-    value *= factor
-    if -FLUSH < value < FLUSH:
-        return 0.0
-    return value
-
-
-@njit(cache=True)
-def _mid_return(mid2: int, before: int) -> float:
-    """Return the return in bp between two doubled mids; 0 where one is missing."""
-    if mid2 <= 0 or before <= 0:
-        return 0.0
-    return 1e4 * (mid2 - before) / before
-
-
-@njit(cache=True)
 def _refresh_prices(f: Any) -> None:
     """Set the look-back returns and `valid` from the mid now and the ring."""
     oldest = f.ring[(f.grid - 500) & (RING - 1)]
-    f.x[RETURN_250MS] = _mid_return(f.mid2, f.ring[(f.grid - 25) & (RING - 1)])
-    f.x[RETURN_1S] = _mid_return(f.mid2, f.ring[(f.grid - 100) & (RING - 1)])
-    f.x[RETURN_5S] = _mid_return(f.mid2, oldest)
+    f.x[RETURN_250MS] = mid_return(f.mid2, f.ring[(f.grid - 25) & (RING - 1)])
+    f.x[RETURN_1S] = mid_return(f.mid2, f.ring[(f.grid - 100) & (RING - 1)])
+    f.x[RETURN_5S] = mid_return(f.mid2, oldest)
     ready = f.mid2 > 0 and oldest > 0 and f.tick > 0.0 and f.var_weight > 0.0
     f.valid = 1 if ready else 0
 
@@ -110,56 +98,6 @@ def _refresh_flows(f: Any) -> None:
     f.x[TRADE_SIZE] = f.notional_10s / f.trades_10s if f.trades_10s > 1e-6 else 0.0
     f.x[OFI_1S] = f.ofi_1s
     f.x[QUOTE_RATE] = f.quotes_1s * RATE_1S
-
-
-@njit(cache=True)
-def _order_flow(f: Any, bid: int, bid_qty: int, ask: int, ask_qty: int) -> int:
-    """Return e_n in lots: the change of demand less the change of supply at the best prices (Cont et al. 2014)."""
-    e = 0
-    if bid >= f.bid_px:
-        e += bid_qty
-    if bid <= f.bid_px:
-        e -= f.bid_qty
-    if ask <= f.ask_px:
-        e -= ask_qty
-    if ask >= f.ask_px:
-        e += f.ask_qty
-    return e
-
-
-@njit(cache=True)
-def _levels(f: Any, b: Any, same_prices: bool) -> None:
-    """Set the features of the best five levels. With `same_prices` only the sizes at the best prices are new."""
-    if same_prices:
-        f.bids[0, 1] = f.bid_qty
-        f.asks[0, 1] = f.ask_qty
-    else:
-        f.n_bids = book_depth(b, _BUY_SIDE, f.bids, LEVELS)
-        f.n_asks = book_depth(b, _SELL_SIDE, f.asks, LEVELS)
-    bids = 0
-    asks = 0
-    bid_value = 0
-    ask_value = 0
-    # Prices enter as distances from the best one: exact integers however large the price.
-    for i in range(f.n_bids):
-        bids += f.bids[i, 1]
-        bid_value += (f.bids[i, 0] - f.bid_px) * f.bids[i, 1]
-    for i in range(f.n_asks):
-        asks += f.asks[i, 1]
-        ask_value += (f.asks[i, 0] - f.ask_px) * f.asks[i, 1]
-    mid = 0.5 * f.mid2
-    if bids <= 0 or asks <= 0:
-        f.x[IMBALANCE_5] = 0.0
-        f.x[WEIGHTED_MID_5] = 0.0
-        f.x[DEPTH_5] = 0.0
-        return
-    total = bids + asks
-    half = 0.5 * (f.ask_px - f.bid_px)
-    bid_off = bid_value / bids - half  # mean price of the side, from mid, in ticks
-    ask_off = ask_value / asks + half
-    f.x[IMBALANCE_5] = (bids - asks) / total
-    f.x[WEIGHTED_MID_5] = 1e4 * (bid_off * asks + ask_off * bids) / total / mid
-    f.x[DEPTH_5] = total * f.lot * mid * f.tick
 
 
 @njit(cache=True)
@@ -177,12 +115,15 @@ def on_book(f: Any, b: Any, now_ns: int, levels: int) -> None:
     bid_qty = book_qty(b, _BUY_SIDE, bid)
     ask_qty = book_qty(b, _SELL_SIDE, ask)
     same_prices = bid == f.bid_px and ask == f.ask_px
+    fresh = f.mid2 == 0
     moved = not same_prices or bid_qty != f.bid_qty or ask_qty != f.ask_qty
     if moved:
         if f.mid2 > 0:
-            e = _order_flow(f, bid, bid_qty, ask, ask_qty)
-            f.ofi_1s += e * f.lot * (0.5 * (bid + ask)) * f.tick
+            e = level_flow(bid, bid_qty, ask, ask_qty, (f.bid_px, f.bid_qty, f.ask_px, f.ask_qty))
+            notional = e * f.lot * (0.5 * (bid + ask)) * f.tick
+            f.ofi_1s += notional
             f.quotes_1s += 1.0
+            take_touch(f, bid, bid_qty, ask, ask_qty, notional)
             f.x[OFI_1S] = f.ofi_1s
             f.x[QUOTE_RATE] = f.quotes_1s * RATE_1S
         f.bid_px = bid
@@ -196,9 +137,14 @@ def on_book(f: Any, b: Any, now_ns: int, levels: int) -> None:
         f.x[SPREAD_BP] = 1e4 * (ask - bid) / mid
         f.x[IMBALANCE_1] = (bid_qty - ask_qty) / size if size > 0 else 0.0
         f.x[WEIGHTED_MID] = 0.5e4 * (ask - bid) * f.x[IMBALANCE_1] / mid
+        bar_price(f.bars_1s, f.mid2)
+        bar_price(f.bars_5s, f.mid2)
+        wall_reach(f, bid, ask)
+        spread_to_median(f.x, f.bars_1s, ask - bid)
+        refresh_touch(f)
         _refresh_prices(f)
     if moved or levels:
-        _levels(f, b, same_prices and levels == 0)
+        take_levels(f, b, same_prices and levels == 0, fresh)
 
 
 @njit(cache=True)
@@ -207,12 +153,18 @@ def on_trade(f: Any, b: Any, now_ns: int, price: int, qty: int, sell: int) -> No
     f.now_ns = now_ns
     notional = (price * f.tick) * (qty * f.lot)
     signed = -notional if sell else notional
+    take_large(f, notional, signed)
     f.flow_1s += signed
     f.flow_10s += signed
     f.trades_5s += 1.0
     f.trades_10s += 1.0
     f.notional_10s += notional
     f.bucket_lots += -qty if sell else qty
+    bar_trade(f.bars_1s, price, qty)
+    bar_trade(f.bars_5s, price, qty)
+    wall_reach(f, price, price)
+    take_trade(f, price, qty, sell, notional)
+    refresh_touch(f)
     _refresh_flows(f)
 
 
@@ -241,9 +193,9 @@ def _close_bucket(f: Any) -> None:
         f.sy += change
         f.sxx += x * x
         f.sxy += x * change
-        r = _mid_return(f.mid2, f.bucket_mid2)
-        f.var_sum = _decayed(f.var_sum, DECAY_BUCKET) + r * r
-        f.var_weight = _decayed(f.var_weight, DECAY_BUCKET) + 1.0
+        r = mid_return(f.mid2, f.bucket_mid2)
+        f.var_sum = decayed(f.var_sum, DECAY_BUCKET) + r * r
+        f.var_weight = decayed(f.var_weight, DECAY_BUCKET) + 1.0
         f.x[VOLATILITY] = np.sqrt(f.var_sum / f.var_weight * 4.0)
     f.bucket_at = at + 1 if at + 1 < BUCKETS else 0
     f.bucket_mid2 = f.mid2
@@ -268,6 +220,17 @@ def _kyle(f: Any) -> None:
 
 
 @njit(cache=True)
+def _end_bars(f: Any, before: int) -> None:
+    """End the bars whose time is over at the TICK `f.grid`, when `before` was the last one."""
+    bars = f.grid // BAR_TICKS - before // BAR_TICKS
+    if bars > 0:
+        end_bar_1s(f, bars == 1)
+        bars = f.grid // (5 * BAR_TICKS) - before // (5 * BAR_TICKS)
+        if bars > 0:
+            end_bar_5s(f, bars == 1)
+
+
+@njit(cache=True)
 def on_tick(f: Any, b: Any, now_ns: int) -> None:
     """Step the grid to a TICK: keep the mid, close buckets, decay. Missed TICKs count as time without a mid."""
     f.now_ns = now_ns
@@ -281,19 +244,26 @@ def on_tick(f: Any, b: Any, now_ns: int) -> None:
     before = f.grid
     f.grid = grid
     f.ring[grid & (RING - 1)] = f.mid2
-    factor = _power(DECAY_1S, n)
-    f.flow_1s = _decayed(f.flow_1s, factor)
-    f.ofi_1s = _decayed(f.ofi_1s, factor)
-    f.quotes_1s = _decayed(f.quotes_1s, factor)
-    f.trades_5s = _decayed(f.trades_5s, _power(DECAY_5S, n))
-    factor = _power(DECAY_10S, n)
-    f.flow_10s = _decayed(f.flow_10s, factor)
-    f.trades_10s = _decayed(f.trades_10s, factor)
-    f.notional_10s = _decayed(f.notional_10s, factor)
+    factor = power(DECAY_1S, n)
+    f.flow_1s = decayed(f.flow_1s, factor)
+    f.ofi_1s = decayed(f.ofi_1s, factor)
+    f.quotes_1s = decayed(f.quotes_1s, factor)
+    f.trades_5s = decayed(f.trades_5s, power(DECAY_5S, n))
+    factor = power(DECAY_10S, n)
+    f.flow_10s = decayed(f.flow_10s, factor)
+    f.trades_10s = decayed(f.trades_10s, factor)
+    f.notional_10s = decayed(f.notional_10s, factor)
     if grid // BUCKET_TICKS != before // BUCKET_TICKS:
         if n >= BUCKET_TICKS:
             f.bucket_mid2 = 0
         _close_bucket(f)
+    flow_tick(f, n)
+    walls_tick(f, n)
+    _end_bars(f, before)
+    if grid // WALL_TICKS != before // WALL_TICKS:
+        if n > WALL_TICKS:
+            walls_forget(f)
+        look_for_walls(f, b)
     _refresh_flows(f)
     _refresh_prices(f)
 
@@ -309,6 +279,7 @@ def on_stale(f: Any, now_ns: int) -> None:
     f.ask_qty = 0
     f.bucket_mid2 = 0
     f.valid = 0
+    walls_forget(f)
 
 
 @njit(cache=True)
@@ -332,6 +303,11 @@ def _forget(f: Any) -> None:
     f.sy = 0
     f.sxx = 0
     f.sxy = 0
+    flow_forget(f.flow)
+    bars_forget(f.bars_1s)
+    bars_forget(f.bars_5s)
+    f.bid_wall.withdrawn = 0.0
+    f.ask_wall.withdrawn = 0.0
     on_stale(f, f.now_ns)
 
 

@@ -10,10 +10,23 @@ from bot4_live.clock import TICK_NS
 from bot4_live.features.registry import CAPACITY
 
 RING = 512  # TICKs of mids kept: 5 s and some, a power of two
-LEVELS = 5
+LEVELS = 10
+MULTI = 5  # levels of the multi-level order flow imbalance
 BUCKET_TICKS = 25  # 250 ms
 BUCKETS = 240  # 60 s of Kyle's regression
 MIN_BUCKETS = 20
+BAR_TICKS = 100  # the shorter bars; the longer are 5 of them
+BARS = 64  # bars kept, a power of two above the longest window
+WINDOW_BARS = 60
+REALISED_TICKS = 100  # a realised spread looks 1 s ahead of its trade
+PENDING = 128  # TICKs of trades that wait for it, a power of two
+VOLUME_BUCKETS = 50
+BUCKET_TRADES = 20.0  # mean trades of notional in a volume bucket
+LARGE = 5.0  # a large print is that many mean trades, a wall that many mean levels
+WALL_LEVELS = 50
+MIN_WALL_LEVELS = 10
+WALL_TICKS = 10  # walls are looked for every 100 ms
+MOST_S = 60.0  # times are capped there
 
 
 def decay(half_life_s: str) -> float:
@@ -31,9 +44,94 @@ def rate(half_life_s: str) -> float:
 
 DECAY_1S, DECAY_5S, DECAY_10S = decay("1"), decay("5"), decay("10")
 DECAY_BUCKET = decay("0.4")  # volatility: half-life 10 s, stepped once a bucket of 25 TICKs
-RATE_1S, RATE_5S = rate("1"), rate("5")
+DECAY_250MS = decay("0.25")
+RATE_250MS, RATE_1S, RATE_5S, RATE_10S = rate("0.25"), rate("1"), rate("5"), rate("10")
 FLUSH = 1e-30
 MAX_BUCKET_LOTS = 1 << 27  # keeps the integer sums of Kyle's regression inside int64
+
+# Bars of one length. Prices are doubled mids (mid2); ring places are the bar's number modulo BARS.
+BAR_STATE = np.dtype(
+    [
+        ("n", "<i8"),  # bars of the history, 0 after it was broken
+        ("open", "<i8"),  # of the running bar; 0 while no mid was seen
+        ("high", "<i8"),
+        ("low", "<i8"),
+        ("lots", "<i8"),
+        ("value", "<f8"),  # ticks * lots traded
+        ("opens", "<i8", (BARS,)),
+        ("highs", "<i8", (BARS,)),
+        ("lows", "<i8", (BARS,)),
+        ("closes", "<i8", (BARS,)),
+        ("volumes", "<i8", (BARS,)),
+        ("values", "<f8", (BARS,)),
+        ("spreads", "<i8", (BARS,)),
+        ("sorted", "<i8", (BARS,)),  # scratch of the median
+        ("ema_12", "<f8"),
+        ("ema_26", "<f8"),
+        ("ema_60", "<f8"),
+        ("signal", "<f8"),
+        ("gain", "<f8"),
+        ("loss", "<f8"),
+        ("range", "<f8"),
+        ("median", "<f8"),  # of the spreads, 0 before the first bar
+    ],
+    align=True,
+)
+
+# Trades and order flow: decayed sums and what waits for a later mid.
+FLOW_STATE = np.dtype(
+    [
+        ("flow_250ms", "<f8"),
+        ("trades_250ms", "<f8"),
+        ("ofi_250ms", "<f8"),
+        ("ofi_5_1s", "<f8"),
+        ("large_10s", "<f8"),
+        ("lots_10s", "<f8"),
+        ("removed_bid", "<f8"),  # lots that left the best bid, decayed
+        ("removed_ask", "<f8"),
+        ("effective", "<f8"),
+        ("effective_n", "<f8"),
+        ("realised", "<f8"),
+        ("realised_n", "<f8"),
+        ("pending_n", "<i8", (PENDING,)),  # trades by TICK, and their sums of sign and sign * price
+        ("pending_sign", "<i8", (PENDING,)),
+        ("pending_px", "<i8", (PENDING,)),
+        ("run", "<i8"),
+        ("last_trade_ns", "<i8"),  # 0 = none yet
+        ("last_move_ns", "<i8"),
+        ("bucket_size", "<f8"),  # notional that ends the running volume bucket, 0 = none began
+        ("bucket_bought", "<f8"),
+        ("bucket_sold", "<f8"),
+        ("volume_at", "<i8"),  # next place in the rings of volume buckets
+        ("volume_gap", "<f8", (VOLUME_BUCKETS,)),  # |buys - sells|
+        ("volume_sum", "<f8", (VOLUME_BUCKETS,)),
+    ],
+    align=True,
+)
+
+# What lies behind the best price of a side: kept, because a best quote changes only the size in front of it.
+SIDE_STATE = np.dtype(
+    [
+        ("lots_3", "<i8"),  # of the levels 2 .. 3, 2 .. 5, 2 .. 10
+        ("lots_5", "<i8"),
+        ("lots_10", "<i8"),
+        ("value_5", "<i8"),  # sum of (price - best) * lots of the levels 2 .. 5
+        ("squares", "<f8"),  # sum of lots^2 of the levels 2 .. 10
+        ("weighted", "<f8"),  # sum of lots / (distance from mid in half ticks) of the same
+        ("last_px", "<i8"),
+    ],
+    align=True,
+)
+
+WALL_STATE = np.dtype(
+    [
+        ("px", "<i8"),  # the wall at the last look, 0 = none
+        ("qty", "<i8"),
+        ("reach", "<i8"),  # how far trades and the best price came towards it since then
+        ("withdrawn", "<f8"),  # notional, decayed
+    ],
+    align=True,
+)
 
 FEATURE_STATE = np.dtype(
     [
@@ -74,6 +172,18 @@ FEATURE_STATE = np.dtype(
         ("n_asks", "<i8"),
         ("bids", "<i8", (LEVELS, 2)),  # the best levels as (price, lots)
         ("asks", "<i8", (LEVELS, 2)),
+        ("n_old_bids", "<i8"),  # the same before the last change, for the order flow of each level
+        ("n_old_asks", "<i8"),
+        ("old_bids", "<i8", (LEVELS, 2)),
+        ("old_asks", "<i8", (LEVELS, 2)),
+        ("bid_side", SIDE_STATE),
+        ("ask_side", SIDE_STATE),
+        ("flow", FLOW_STATE),
+        ("bars_1s", BAR_STATE),
+        ("bars_5s", BAR_STATE),
+        ("bid_wall", WALL_STATE),
+        ("ask_wall", WALL_STATE),
+        ("deep", "<i8", (WALL_LEVELS, 2)),  # scratch of the search for walls
     ],
     align=True,
 )

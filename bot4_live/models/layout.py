@@ -16,7 +16,9 @@ MAX_TREES = 200
 MAX_LEAVES = 64
 MAX_NODES = MAX_TREES * (MAX_LEAVES - 1)
 MAX_LEAF_VALUES = MAX_TREES * MAX_LEAVES
-MAX_ROWS = 2_048  # rows of the mask table: one a (feature, bin); models with more are walked
+# Rows of the mask table: one a (feature, bin), so at most 3,000 of 100 trees of 31 leaves and two a feature; models
+# with more are walked.
+MAX_ROWS = 3_200
 
 
 class ModelKind(IntEnum):

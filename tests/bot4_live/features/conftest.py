@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -87,3 +91,22 @@ def builder() -> LogBuilder:
 def market_log() -> EventLog:
     """20 s of the generated market."""
     return event_log(generate(3, duration_s=20.0))
+
+
+def _load(name: str) -> ModuleType:
+    """Load a module that lies beside the tests."""
+    full = f"bot4_test_features_{name}"
+    spec = importlib.util.spec_from_file_location(full, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[full] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def reference_modules() -> Any:
+    """`read(log)` and `references`, every feature's definition over a whole history."""
+    references = _load("references").REFERENCES | _load("bar_references").REFERENCES
+    return SimpleNamespace(read=_load("whole_history").read, references=references)

@@ -12,7 +12,7 @@ from bot4_live.features.registry import CAPACITY, FEATURES, N_FEATURES, NAMES, i
 
 
 def test_features_are_declared_whole() -> None:
-    assert 12 <= N_FEATURES <= CAPACITY
+    assert 54 <= N_FEATURES <= CAPACITY
     assert len(set(NAMES)) == N_FEATURES
     for place, feature in enumerate(FEATURES):
         assert index(feature.name) == place
