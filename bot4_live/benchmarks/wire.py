@@ -1,14 +1,22 @@
-"""`bot4 bench wire`: from a frame's sending to the engine's decision, over loopback, between two processes."""
+"""`bot4 bench wire`: from a frame's sending to the engine's decision, over loopback, between two processes.
+
+Every receiver gets the same frames from the same sender, which writes encoded frames to its socket. What lies between
+the two times is said with each figure: `async_us` is the whole live feed; `spin_us` the compiled path of `wire_spin`;
+`spin_feed_us` the polled socket before the same Python feed as `async_us`; `websockets_us` and `picows_us` end with the
+message in hand.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +24,12 @@ import numpy as np
 import uvloop
 from websockets.asyncio.client import connect
 
+from bot4_live.benchmarks.certificate import self_signed
 from bot4_live.benchmarks.inputs import event_log, load_frames
 from bot4_live.benchmarks.report import Noise, NoiseMeter, Result, best, percentiles
-from bot4_live.benchmarks.session import benchmark_bundle, open_session
+from bot4_live.benchmarks.session import Session, benchmark_bundle, open_session
 from bot4_live.benchmarks.wire_server import write_frames
+from bot4_live.benchmarks.wire_spin import CompiledPath, parse_all
 from bot4_live.features.batch import compute
 from bot4_live.instrument import BTCUSDT_USDM
 from bot4_live.journal.client import JournalClient
@@ -27,18 +37,29 @@ from bot4_live.market.feed_core import FeedCore
 from bot4_live.market.import_capture import segment_header
 from bot4_live.market.stream import MarketStream
 from bot4_live.models.bundle import Bundle
+from bot4_live.wire.spin import SpinSocket
+from bot4_live.wire.spsc import SpscRing
 
 MESSAGES = 10_000
 RATE = 2_000.0
-HIGHER = frozenset({"async_msgs_per_s"})
+FLOOD = 10  # times as many messages, where the input has them: the compiled path takes ten thousand in 10 ms
+HIGHER = frozenset({"async_msgs_per_s", "spin_msgs_per_s", "spin_decisions_per_s"})
 WARM = 500
 PATIENCE_S = 30.0
-MISSING = {
-    "spin_us": "there is no spinning receiver yet",
-    "tls_spin_us": "there is no spinning receiver yet",
-    "spin_msgs_per_s": "there is no spinning receiver yet",
-    "picows_us": "the peer picows is not installed",
+NO_PICOWS = "the peer picows is not installed (pip install bot4[peers])"
+_COMPILED = "polled socket, framing, parser, sequencer, journal ring, engine with LightGBM; no validation rules"
+NOTES = {
+    "async_us": "send -> websockets, uvloop, feed, journal, engine with LightGBM -> decision, two processes",
+    "spin_us": f"send -> {_COMPILED} -> decision",
+    "tls_spin_us": "the same over TLS 1.3 by Python's ssl",
+    "spin_feed_us": "send -> polled socket, then the feed, journal and engine of async_us -> decision",
+    "spin_msgs_per_s": "flood: polled socket, framing, parsed to records",
+    "spin_decisions_per_s": f"flood: {_COMPILED}, orders answered",
+    "websockets_us": "send -> message in hand, the library alone",
+    "picows_us": "send -> message in hand, the library alone",
 }
+
+Frames = list[tuple[int, bytes]]  # (receive time ns, bytes)
 
 
 class TimedCore(FeedCore):
@@ -73,7 +94,8 @@ def run(
 ) -> Result:
     """Measure `runs` times with the first `messages` frames of the input; see BENCH.md for the metrics' names."""
     progress("input: frames, model")
-    name, frames = load_frames(capture, messages)
+    name, flood = load_frames(capture, FLOOD * messages)
+    frames = flood[:messages]
     log = event_log(frames)
     model = benchmark_bundle(compute(log.buffer, log.offsets, every_event=True), "lightgbm")
     found: list[dict[str, Any]] = []
@@ -84,37 +106,68 @@ def run(
             work.mkdir()
             progress(f"run {number + 1} of {runs}")
             with NoiseMeter() as meter:
-                found.append(_run(frames, model, work, rate))
+                found.append(_run(frames, flood, model, work, rate))
             noises.append(meter.noise)
-    metrics = {"spin_us": None} | best(found, HIGHER) | dict.fromkeys(MISSING)
-    notes = MISSING | {
-        "async_us": "send -> websockets, uvloop, feed, journal, engine with LightGBM -> decision, two processes",
-        "websockets_us": "send -> message in hand, the library alone",
-    }
+    metrics = {"spin_us": None} | best(found, HIGHER)
+    notes = NOTES | ({"picows_us": NO_PICOWS} if metrics["picows_us"] is None else {})
     return Result("wire", metrics, f"{name}, {len(frames)} messages at {rate:.0f}/s", noises, notes)
 
 
-def _run(frames: list[tuple[int, bytes]], model: Bundle, work: Path, rate: float) -> dict[str, Any]:
+def _run(frames: Frames, flood: Frames, model: Bundle, work: Path, rate: float) -> dict[str, Any]:
     raws = [raw for _, raw in frames]
     warm = min(WARM, len(raws) // 10)
+
+    def taken(done: np.ndarray, stamps: np.ndarray) -> Any:
+        return percentiles((done - stamps)[warm:])
+
+    out: dict[str, Any] = {}
     with _sender(raws, work, rate) as (port, stamps):
-        library = uvloop.run(_library_alone(port, len(raws)))
-        alone = percentiles((library - stamps)[warm:])
-        decided = uvloop.run(_feed(port, frames, model, work / "paced"))
-        paced = percentiles((decided - stamps)[warm:])
+        out["spin_us"] = taken(_spin(f"ws://127.0.0.1:{port}", frames, model, work / "spin"), stamps)
+        out["async_us"] = taken(uvloop.run(_feed(port, frames, model, work / "paced")), stamps)
+        out["spin_feed_us"] = taken(_spin_feed(port, frames, model, work / "spin-feed"), stamps)
+        out["websockets_us"] = taken(uvloop.run(_library_alone(port, len(raws))), stamps)
+        done = uvloop.run(_picows_alone(port, len(raws))) if _installed("picows") else None
+        out["picows_us"] = None if done is None else taken(done, stamps)
+    certificate = self_signed(work)
+    with _sender(raws, work, rate, certificate) as (port, stamps):
+        done = _spin(f"wss://127.0.0.1:{port}", frames, model, work / "tls", certificate)
+        out["tls_spin_us"] = taken(done, stamps)
     with _sender(raws, work, 0.0) as (port, stamps):
         decided = uvloop.run(_feed(port, frames, model, work / "flood"))
-        rate_found = len(raws) / (int(decided[-1]) - int(stamps[0])) * 1e9
-    return {"async_us": paced, "websockets_us": alone, "async_msgs_per_s": round(rate_found)}
+        out["async_msgs_per_s"] = _rate(len(raws), decided[-1], stamps)
+    with _sender([raw for _, raw in flood], work, 0.0) as (port, stamps):
+        decided = _spin(f"ws://127.0.0.1:{port}", flood, model, work / "spin-flood")
+        out["spin_decisions_per_s"] = _rate(len(flood), decided[-1], stamps)
+        with SpinSocket.connect(f"ws://127.0.0.1:{port}") as wire:
+            ended, parsed = parse_all(wire, len(flood), PATIENCE_S)
+        if parsed < 0.99 * len(flood):
+            raise ValueError(f"only {parsed} of {len(flood)} frames are the venue's own; choose another input")
+        out["spin_msgs_per_s"] = _rate(len(flood), ended, stamps)
+    return out
+
+
+def _installed(name: str) -> bool:
+    try:
+        import_module(name)
+    except ImportError:
+        return False
+    return True
+
+
+def _rate(n: int, ended_ns: int, stamps: np.ndarray) -> int:
+    return round(n / (int(ended_ns) - int(stamps[0])) * 1e9)
 
 
 @contextmanager
-def _sender(raws: list[bytes], work: Path, rate: float) -> Iterator[tuple[int, np.ndarray]]:
+def _sender(
+    raws: list[bytes], work: Path, rate: float, certificate: Path | None = None
+) -> Iterator[tuple[int, np.ndarray]]:
     """Start the sending process; yields its port and its stamps."""
     write_frames(work / "frames", raws)
     stamps = np.memmap(work / "stamps", np.int64, "w+", shape=(len(raws),))
     command = [sys.executable, "-m", "bot4_live.benchmarks.wire_server", str(work / "frames"), str(work / "stamps")]
-    with subprocess.Popen([*command, str(rate)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    command += [str(rate), *([] if certificate is None else [str(certificate)])]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -131,22 +184,85 @@ def _sender(raws: list[bytes], work: Path, rate: float) -> Iterator[tuple[int, n
 
 
 async def _library_alone(port: int, n: int) -> np.ndarray:
-    """Return when each message was in hand, int64 ns (n,)."""
+    """Return when `websockets` had each message in hand, int64 ns (n,)."""
     done = np.zeros(n, np.int64)
     async with asyncio.timeout(PATIENCE_S + n / 100):
-        async with connect(f"ws://127.0.0.1:{port}", compression=None, max_queue=1024) as socket:
+        async with connect(f"ws://127.0.0.1:{port}", compression=None, proxy=None, max_queue=1024) as socket:
             for i in range(n):
                 await socket.recv(decode=False)
                 done[i] = time.monotonic_ns()
     return done
 
 
-async def _feed(port: int, frames: list[tuple[int, bytes]], model: Bundle, work: Path) -> np.ndarray:
-    """Return when each frame had become a decision."""
-    first = frames[0][0]
-    journal = JournalClient(work / "journal", segment_header(BTCUSDT_USDM, 1, first), work / "shm")
+async def _picows_alone(port: int, n: int) -> np.ndarray:
+    """Return when `picows` had each message in hand, int64 ns (n,)."""
+    from picows import WSListener, ws_connect
+
+    done = np.zeros(n, np.int64)
+
+    class Listener(WSListener):  # type: ignore[misc]
+        count = 0
+
+        def on_ws_frame(self, transport: Any, frame: Any) -> None:
+            frame.get_payload_as_bytes()
+            done[self.count] = time.monotonic_ns()
+            self.count += 1
+            if self.count == n:
+                transport.disconnect()
+
+    async with asyncio.timeout(PATIENCE_S + n / 100):
+        transport, _ = await ws_connect(Listener, f"ws://127.0.0.1:{port}")
+        await transport.wait_disconnected()
+    return done
+
+
+@contextmanager
+def _session(
+    frames: Frames, model: Bundle, work: Path, core_type: type[FeedCore] = FeedCore
+) -> Iterator[tuple[Session, JournalClient]]:
+    """A session with a journal of its own, closed (drained, sealed) at the end."""
+    journal = JournalClient(work / "journal", segment_header(BTCUSDT_USDM, 1, frames[0][0]), work / "shm")
     try:
-        session = open_session(first, model, journal, TimedCore)
+        yield open_session(frames[0][0], model, journal, core_type), journal
+    finally:
+        journal.close()
+
+
+def _spin(url: str, frames: Frames, model: Bundle, work: Path, certificate: Path | None = None) -> np.ndarray:
+    """Return when each frame had become a decision on the compiled path."""
+    done = np.zeros(len(frames), np.int64)
+    context = None if certificate is None else ssl.create_default_context(cafile=str(certificate))
+    with _session(frames, model, work) as (session, journal):
+        ring = SpscRing(journal.ring.path)
+        with SpinSocket.connect(url, context=context) as wire:
+            session.core.on_connect(session.sequencer.last_ns)
+            path = CompiledPath(wire, session, ring, np.array([recv_ns for recv_ns, _ in frames]))
+            path.run(done, PATIENCE_S + len(frames) / 100)
+        session.core.on_disconnect(session.sequencer.last_ns)
+        ring.unmap()
+    return done
+
+
+def _spin_feed(port: int, frames: Frames, model: Bundle, work: Path) -> np.ndarray:
+    """Return when each frame had become a decision: the polled socket before the feed in Python."""
+    done, at = np.zeros(len(frames), np.int64), 0
+    deadline = time.monotonic() + PATIENCE_S + len(frames) / 100
+    with _session(frames, model, work) as (session, _), SpinSocket.connect(f"ws://127.0.0.1:{port}") as wire:
+        session.core.on_connect(session.sequencer.last_ns)
+        while at < len(frames):
+            for i in range(wire.poll()):
+                session.core.on_frame(frames[at][0], wire.framer.message(i))
+                done[at] = time.monotonic_ns()
+                session.answer()
+                at += 1
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"only {at} of {len(frames)} messages came")
+    return done
+
+
+async def _feed(port: int, frames: Frames, model: Bundle, work: Path) -> np.ndarray:
+    """Return when each frame had become a decision of the `async` feed."""
+    with _session(frames, model, work, TimedCore) as (session, _):
         core = session.core
         assert isinstance(core, TimedCore)
         core.times, core.done = [recv_ns for recv_ns, _ in frames], np.zeros(len(frames), np.int64)
@@ -161,8 +277,6 @@ async def _feed(port: int, frames: list[tuple[int, bytes]], model: Bundle, work:
         if core.counts.quarantined:
             raise ValueError(f"the input has broken frames: {core.counts.as_dict()['quarantined']}; choose another")
         return core.done
-    finally:
-        journal.close()
 
 
 async def _never() -> bytes:

@@ -1,22 +1,28 @@
 """The sending side of `bot4 bench wire`, a process of its own: frames over a WebSocket on loopback, each stamped.
 
-Run as `python -m bot4_live.benchmarks.wire_server FRAMES STAMPS RATE`. It prints its port, waits for connections one
-after another, and sends every frame on each: at RATE a second on an even grid (it spins, so as not to add the
-scheduler's grain), or as fast as the peer takes them for RATE 0. Just before a frame is sent, CLOCK_MONOTONIC goes
-into STAMPS (int64, one a frame).
+Run as `python -m bot4_live.benchmarks.wire_server FRAMES STAMPS RATE [CERTIFICATE]`. It prints its port, waits for
+connections one after another (over TLS with a certificate), and sends every frame on each: at RATE a second on an even
+grid (it spins, so as not to add the scheduler's grain), or as fast as the peer takes them for RATE 0. Just before a
+frame is sent, CLOCK_MONOTONIC goes into STAMPS (int64, one a frame); in a flood only the first is stamped.
+
+The handshake and the end are those of the `websockets` library. Frames are encoded beforehand and written to the
+socket, so that what is measured is the receiver.
 """
 
 from __future__ import annotations
 
 import contextlib
+import socket
+import ssl
 import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.server import ServerConnection, serve
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 SETTLE_S = 0.3
 
@@ -39,33 +45,80 @@ def read_frames(path: Path) -> list[bytes]:
     return frames
 
 
-def send(connection: ServerConnection, frames: list[bytes], stamps: np.ndarray, rate: float) -> None:
-    """Send all frames and wait until the peer closes."""
+def _shake_hands(connection: socket.socket) -> ServerProtocol:
+    protocol = ServerProtocol()
+    while True:
+        data = connection.recv(4096)
+        if not data:
+            raise ConnectionError("the peer hung up during the handshake")
+        protocol.receive_data(data)
+        for event in protocol.events_received():
+            assert isinstance(event, Request)
+            protocol.send_response(protocol.accept(event))
+            connection.sendall(b"".join(protocol.data_to_send()))
+            return protocol
+
+
+def _finish(connection: socket.socket, protocol: ServerProtocol) -> None:
+    """Answer the peer until it hangs up."""
+    while True:
+        data = connection.recv(4096)
+        if data:
+            protocol.receive_data(data)
+        else:
+            protocol.receive_eof()
+        if answer := b"".join(protocol.data_to_send()):
+            connection.sendall(answer)
+        if not data or protocol.close_expected():
+            return
+
+
+def send(connection: socket.socket, encoded: list[bytes], stamps: np.ndarray, rate: float) -> None:
+    """Open the WebSocket, send all frames, and wait until the peer closes."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    protocol = _shake_hands(connection)
     time.sleep(SETTLE_S)
-    clock = time.monotonic_ns
-    step = 1e9 / rate if rate > 0 else 0.0
+    clock, out = time.monotonic_ns, connection.sendall
     start = clock()
-    with contextlib.suppress(ConnectionClosed):
-        for i, frame in enumerate(frames):
+    if rate > 0:
+        step = 1e9 / rate
+        for i, frame in enumerate(encoded):
             due = start + int(i * step)
             while clock() < due:
                 pass
             stamps[i] = clock()
-            connection.send(frame, text=True)
-        connection.recv()
+            out(frame)
+    else:
+        blob = b"".join(encoded)
+        stamps[0] = clock()
+        out(blob)
+    _finish(connection, protocol)
 
 
 def main(arguments: list[str]) -> None:
     """Serve until standard input is closed, which happens when the parent ends, however it ends."""
-    frames = read_frames(Path(arguments[0]))
-    stamps = np.memmap(arguments[1], np.int64, "r+", shape=(len(frames),))
+    encoded = [Frame(Opcode.TEXT, frame).serialize(mask=False) for frame in read_frames(Path(arguments[0]))]
+    stamps = np.memmap(arguments[1], np.int64, "r+", shape=(len(encoded),))
     rate = float(arguments[2])
-    with serve(lambda c: send(c, frames, stamps, rate), "127.0.0.1", 0, compression=None) as server:
-        print(server.socket.getsockname()[1], flush=True)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        sys.stdin.read()
-        server.shutdown()
+    context = None
+    if len(arguments) > 3:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(arguments[3])
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+
+    def serve() -> None:
+        while True:
+            raw, _ = listener.accept()
+            with raw, contextlib.suppress(ConnectionError, ssl.SSLError):
+                if context is None:
+                    send(raw, encoded, stamps, rate)
+                else:
+                    with context.wrap_socket(raw, server_side=True) as secure:
+                        send(secure, encoded, stamps, rate)
+
+    threading.Thread(target=serve, daemon=True).start()
+    sys.stdin.read()
 
 
 if __name__ == "__main__":
