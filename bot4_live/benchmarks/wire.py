@@ -46,7 +46,7 @@ FLOOD = 10  # times as many messages, where the input has them: the compiled pat
 HIGHER = frozenset({"async_msgs_per_s", "spin_msgs_per_s", "spin_decisions_per_s"})
 WARM = 500
 PATIENCE_S = 30.0
-NO_PICOWS = "the peer picows is not installed (pip install bot4[peers])"
+NO_PICOWS = "the peer picows is not installed (pip install picows)"
 _COMPILED = "polled socket, framing, parser, sequencer, journal ring, engine with LightGBM; no validation rules"
 NOTES = {
     "async_us": "send -> websockets, uvloop, feed, journal, engine with LightGBM -> decision, two processes",
