@@ -36,8 +36,13 @@ def spoilt(market, tmp_path):
     return make
 
 
-@pytest.mark.parametrize("name", ["cut.gz", "flipped.gz", "cut"])
-@pytest.mark.parametrize("command", ["record", "verify-book", "exchange", "demo"])
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("record", "cut.gz"), ("record", "flipped.gz"), ("record", "cut"), ("verify-book", "cut.gz"),
+        ("exchange", "cut"), ("demo", "cut.gz"),
+    ],
+)  # fmt: skip
 def test_a_damaged_capture(account, spoilt, tmp_path, command, name):
     path = spoilt(name)
     arguments = {
@@ -51,8 +56,9 @@ def test_a_damaged_capture(account, spoilt, tmp_path, command, name):
     assert not (tmp_path / "demo").exists()
 
 
-@pytest.mark.parametrize("name", ["missing", *NOT_CAPTURES])
-@pytest.mark.parametrize("command", ["record", "verify-book"])
+@pytest.mark.parametrize(
+    ("command", "name"), [("record", "missing"), ("record", "text"), *(("verify-book", name) for name in NOT_CAPTURES)]
+)
 def test_what_is_no_capture(account, spoilt, command, name):
     path = spoilt(name)
     arguments = ["record", "--capture", path] if command == "record" else ["verify-book", path]

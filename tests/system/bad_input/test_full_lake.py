@@ -61,6 +61,7 @@ def test_a_table_that_does_not_fit(settings, disk):
     assert staged(settings) == []
 
 
+@pytest.mark.slow
 def test_candles_that_do_not_fit(settings, disk):
     lake = Lake(settings.lake_dir)
     lake.write("trades", *TODAY, trades(1000))

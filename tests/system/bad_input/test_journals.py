@@ -67,7 +67,15 @@ SPOIL = {
 
 
 @pytest.mark.parametrize("how", SPOIL)
-def test_a_damaged_journal(account, journal, how):
+def test_a_damaged_journal_cannot_be_read(journal, how):
+    SPOIL[how](journal)
+    with pytest.raises(ValueError, match="restore it from a backup") as error:
+        list(Journal(journal).records())
+    assert the(journal, "seg-*.b4j").stem in str(error.value)
+
+
+@pytest.mark.parametrize("how", ["one bit", "broken header", "broken seal"])
+def test_a_damaged_journal_cannot_be_replayed(account, journal, how):
     SPOIL[how](journal)
     before = {path.name: path.read_bytes() for path in journal.iterdir()}
     done = account.run("replay", journal)
@@ -75,7 +83,6 @@ def test_a_damaged_journal(account, journal, how):
     assert "Traceback" not in done.err, done.err
     line = done.err.strip().splitlines()[-1]
     assert line.startswith("bot4: "), done.err
-    assert the(journal, "seg-*.b4j").stem in line, line
     assert "restore it from a backup" in line, line
     assert {path.name: path.read_bytes() for path in journal.iterdir()} == before, "reading changes nothing"
 

@@ -9,8 +9,8 @@ import pytest
 pytestmark = pytest.mark.system
 
 COMMANDS = [
-    ["live"], ["record", "--capture", "x"], ["watchdog"], ["watchdog", "press"], ["kill"], ["mode"], ["mode", "pause"],
-    ["doctor"], ["platform"], ["demo", "--folder", "FOLDER"],
+    ["live"], ["record", "--capture", "x"], ["watchdog"], ["watchdog", "press"], ["kill"], ["mode"], ["doctor"],
+    ["platform"], ["demo", "--folder", "FOLDER"],
 ]  # fmt: skip
 
 
@@ -31,17 +31,8 @@ def test_each_wrong_setting_is_one_line(account):
     assert said[1].startswith("bot4: BOT4_STRATEGY__GAMMA=-1: must be greater than 0")
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [
-        ("FOO", "1", "unknown setting BOT4_PLATFORM__FOO; known are: BOT4_PLATFORM__DAY_START, BOT4_PLATFORM__MARKETS"),
-        ("DAY_START", "soon", "BOT4_PLATFORM__DAY_START=soon: must be a valid date"),
-        ("MARKETS", "x", "BOT4_PLATFORM__MARKETS is not JSON; give a list"),
-        ("MARKETS", '["x"]', "BOT4_PLATFORM__MARKETS=x: must match pattern"),
-    ],
-)
-def test_the_platforms_own_settings(account, name, value, words):
-    account.run("platform", **{f"BOT4_PLATFORM__{name}": value}).refused(words)
+def test_the_platforms_own_settings(account):
+    account.run("platform", BOT4_PLATFORM__DAY_START="soon").refused("BOT4_PLATFORM__DAY_START=soon: must be a valid")
     assert account.files() == []
 
 
@@ -57,9 +48,13 @@ def test_wrong_usage_is_one_line_and_exit_code_2(account, arguments, words):
     account.run(*arguments).refused(words, "--help`)", code=2)
 
 
-@pytest.mark.parametrize("command", ["live", "record"])
-@pytest.mark.parametrize("name", ["REST_URL", "WS_URL"])
-@pytest.mark.parametrize("host", ["192.0.2.1", "0.0.0.0", "10.0.0.1:8411"])
+@pytest.mark.parametrize(
+    ("command", "name", "host"),
+    [
+        ("live", "REST_URL", "192.0.2.1"), ("live", "WS_URL", "10.0.0.1:8411"), ("record", "REST_URL", "0.0.0.0"),
+        ("record", "WS_URL", "192.0.2.1"),
+    ],
+)  # fmt: skip
 def test_an_endpoint_that_is_not_loopback(account, command, name, host):
     url = ("http://" if name == "REST_URL" else "ws://") + host
     keys = {"BOT4_API_KEY": "k", "BOT4_API_SECRET": "s"}
