@@ -42,6 +42,7 @@ class VenueFeed(Emitter, ABC):
     """One connection to one venue, without I/O: each method returns the records that came of it, in log order."""
 
     venue: ClassVar[str]
+    removes_what_is_there: ClassVar[bool] = False  # a removal of a level we lack says that an update is missing
     tickers_by: ClassVar[str] = ""  # "arrival" or "time": how tickers and updates are ordered, see venues.claims
 
     def __init__(self, instruments: Instruments, raw_log: RawLog | None = None) -> None:
@@ -240,9 +241,10 @@ class VenueFeed(Emitter, ABC):
             check_id(number)
         first, last, previous = ids or (book.update_id + 1, book.update_id + 1, book.update_id)
         if book.live:
+            lacking = False
             for side, levels in ((book.bids, new_bids), (book.asks, new_asks)):
                 for level in levels:
-                    side.set(level)
+                    lacking |= not side.set(level) and side.reaches(level.price, book.depth)
                 if book.depth:
                     # Whoever follows the events must drop these too.
                     levels += [Level(gone.price, 0, gone.raw_price, "0") for gone in side.cut(book.depth)]
@@ -250,6 +252,8 @@ class VenueFeed(Emitter, ABC):
                 self._stale(book, StaleCause.CHECKSUM, checksum, self._computed)
             elif book.crossed:
                 self._stale(book, StaleCause.CROSSED, last, last)
+            elif lacking and self.removes_what_is_there:
+                self._stale(book, StaleCause.GAP, last, 0)
         else:
             self.counts.ignored += 1
         book.update_id = last

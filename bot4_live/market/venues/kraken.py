@@ -1,7 +1,8 @@
 """Kraken spot, WebSocket v2 (JSON objects) and v1 (arrays, the pairs' old names), told apart frame by frame.
 
 Neither has sequence numbers. Proof of the book is the CRC32 of its ten best levels a side, sent with every update
-(v2: with the snapshot too), computed over the numbers' text after the book was cut to its depth.
+(v2: with the snapshot too), computed over the numbers' text after the book was cut to its depth. Below those ten, a
+removal of a level that we lack says that an update is missing.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ class KrakenFeed(VenueFeed):
     """Both protocols; `protocol` says which one is subscribed to, `depth` the levels a side."""
 
     venue: ClassVar[str] = "kraken"
+    removes_what_is_there: ClassVar[bool] = True  # of 1,615 removals in the capture not one is of an unknown level
 
     def __init__(
         self, instruments: Instruments, raw_log: RawLog | None = None, *, protocol: int = 2, depth: int = 1000

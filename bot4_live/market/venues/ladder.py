@@ -42,8 +42,8 @@ class Side:
         self._levels = {-self.sign * level.price: level for level in levels if level.qty}
         self._keys = sorted(self._levels)
 
-    def set(self, level: Level) -> None:
-        """Set the quantity at a price; 0 removes the level, and is nothing where there is none."""
+    def set(self, level: Level) -> bool:
+        """Set the quantity at a price, 0 removes the level; return False when there is none to remove."""
         key = -self.sign * level.price
         known = key in self._levels
         if level.qty:
@@ -53,6 +53,11 @@ class Side:
         elif known:
             del self._levels[key]
             del self._keys[bisect_left(self._keys, key)]
+        return known or level.qty > 0
+
+    def reaches(self, price: int, depth: int) -> bool:
+        """Return whether a level at `price` would be among the `depth` best (0: any would)."""
+        return not depth or len(self._keys) < depth or -self.sign * price <= self._keys[depth - 1]
 
     def cut(self, depth: int) -> list[Level]:
         """Keep the `depth` best levels; return those that went."""

@@ -108,6 +108,18 @@ def test_a_wrong_checksum_says_stale_before_the_update(feed, say):
     assert feed.books["BTC/USD"].live
 
 
+def test_a_removal_of_what_is_not_there_says_that_an_update_is_missing(old_feed, say):
+    """The checksum covers ten levels; here the book has more, and an eleventh was lost."""
+    deep = old_feed.books["XBT/USD"]
+    for n in range(2):
+        out = old_feed.on_frame(3 + n, old({"b": at([("0.04000", "0.00000000")]), "c": "974947235"}, channel="book-25"))
+        assert say(out)[0] == ("STALE GAP" if n == 0 else "DIFF 3-3<2 0@4000 | ")
+    old_feed.on_frame(5, OLD_SNAPSHOT)
+    out = old_feed.on_frame(6, old({"b": at([("0.04000", "0.00000000")]), "c": "974947235"}))
+    assert say(out) == ["DIFF 5-5<4 0@4000 | "]  # beyond the ten that are kept
+    assert deep.live
+
+
 def test_a_snapshot_with_a_wrong_checksum_is_refused(feed, say):
     out = feed.on_frame(3, new("snapshot", BIDS, ASKS, GUIDE + 1))
     assert say(out) == ["STALE CHECKSUM", "QUARANTINE BAD_CHECKSUM"]
@@ -224,7 +236,9 @@ def test_levels_of_a_cut_book_leave_the_engines_book_too(feed, engine_books, sam
     rng = np.random.default_rng(3)
     book = feed.books["BTC/USD"]
     for n in range(200):
-        level = (f"{rng.integers(452_700, 452_830) / 10:.1f}", f"{rng.integers(0, 3) / 10:.8f}")
+        price = int(rng.integers(452_700, 452_830))
+        there = book.bids.qty(price) > 0
+        level = (f"{price / 10:.1f}", f"{rng.integers(0 if there else 1, 3) / 10:.8f}")
         probe = KrakenFeed(feed.instruments, depth=10)
         probe.books["BTC/USD"].bids.replace(book.bids.top(10))
         probe.books["BTC/USD"].asks.replace(book.asks.top(10))

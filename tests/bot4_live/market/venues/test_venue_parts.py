@@ -31,7 +31,8 @@ def level(price: int, qty: int) -> Level:
 def test_a_side_is_a_sorted_dictionary_cut_to_its_depth(sign, changes, depth):
     side, model = Side(sign), {}
     for price, qty in changes:
-        side.set(level(price, qty))
+        assert side.reaches(price, 3) == (price in sorted({*model, price}, key=lambda p: -sign * p)[:3])
+        assert side.set(level(price, qty)) == (qty > 0 or price in model)
         model.pop(price, None)
         if qty:
             model[price] = qty
