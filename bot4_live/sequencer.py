@@ -49,6 +49,15 @@ class Sequencer:
         self._tick = new_record(Kind.TICK)
         header_of(self._tick)["source"] = Source.TIMER
 
+    @property
+    def tick_grid(self) -> tuple[bool, int]:
+        """Return (whether TICKs are emitted, engine time of the next one)."""
+        return self._ticks, self._next_tick
+
+    def resume(self, next_seq: int, last_ns: int, next_tick: int) -> None:
+        """Go on where the compiled loop (`hot_loop`), which sequences by the same rules, has stopped."""
+        self.next_seq, self.last_ns, self._next_tick = next_seq, last_ns, next_tick
+
     def push(self, record: np.ndarray) -> list[np.ndarray]:
         """Sequence one event (its recv_ns is set, seq not); return the commands it and the due TICKs caused.
 

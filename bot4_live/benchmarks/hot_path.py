@@ -23,11 +23,13 @@ from bot4_live.events import Kind, header_of
 from bot4_live.features.batch import compute
 from bot4_live.features.kernels import FEATURE_STATE, update
 from bot4_live.features.registry import CAPACITY, N_FEATURES
+from bot4_live.hot_loop import HotLoop
 from bot4_live.instrument import BTCUSDT_USDM
 from bot4_live.kernels import address, header_at, slots_at
 from bot4_live.market.book import BOOK, book_apply
 from bot4_live.market.fast_parser import FastParser
 from bot4_live.market.frame_batch import DECLINED, BatchParser, FrameBatch
+from bot4_live.market.hot_feed import HotFeed
 from bot4_live.market.parser import parse
 from bot4_live.models.bundle import Bundle
 from bot4_live.models.layout import new_slot
@@ -196,17 +198,21 @@ def _trees(model: Bundle, x: np.ndarray) -> dict[str, Any]:
 
 def _decide(frames: list[tuple[int, bytes]], model: Bundle) -> dict[str, Any]:
     """Time every frame from its bytes to the commands it caused, one call a frame from Python."""
-    session = open_session(frames[0][0], model)
+    session = open_session(frames[0][0], model, core_type=HotFeed)
+    assert isinstance(session.core, HotFeed)
     session.core.on_connect(frames[0][0])
+    loop = HotLoop(session.core, session.sequencer, session.engine, None)
     stages = [_stage(raw) for _, raw in frames]
     taken = np.zeros(len(frames), np.int64)
-    clock, on_frame, commands = time.perf_counter_ns, session.core.on_frame, session.commands
+    clock, on_frame, waiting = time.perf_counter_ns, loop.on_frame, session.commands
     for i, (recv_ns, raw) in enumerate(frames):
         before = clock()
-        on_frame(recv_ns, raw)
+        commands = on_frame(recv_ns, raw)
         taken[i] = clock() - before
-        if commands:
-            session.answer()
+        if commands or waiting:
+            waiting.extend(commands)
+            with loop.paused():
+                session.answer()
     warm = np.arange(len(frames)) >= min(200, len(frames) // 10)
     kinds = np.array(stages)
     out: dict[str, Any] = {"decide_us": percentiles(taken[warm & (kinds != "")])}

@@ -19,7 +19,7 @@ from numba import njit
 
 from bot4_live.events import HEADER_SIZE, SCHEMA, Flag, Kind, Source
 from bot4_live.instrument import E8, Instrument
-from bot4_live.kernels import address
+from bot4_live.kernels import address, entry_point
 from bot4_live.market.bits import lowest_bit
 from bot4_live.market.parser import MAX_FRAME, MAX_LEVELS, MAX_MS, Rejected, parse
 from bot4_live.market.scan import (
@@ -473,16 +473,11 @@ def record_room(size: int) -> int:
     return 2 * size + 128
 
 
-# Where the bytes of a `bytes` object begin, counted from its address (CPython); proven when this module is imported.
-_BYTES_HEAD = bytes.__basicsize__ - 1
+# The bytes of a `bytes` object (no other type) begin at id(it) + BYTES_HEAD in CPython; proven when this is imported.
+BYTES_HEAD = bytes.__basicsize__ - 1
 _PROBE = b"the bytes of this object"
-if ctypes.string_at(id(_PROBE) + _BYTES_HEAD, len(_PROBE)) != _PROBE:  # pragma: no cover
+if ctypes.string_at(id(_PROBE) + BYTES_HEAD, len(_PROBE)) != _PROBE:  # pragma: no cover
     raise ImportError("bytes objects lie otherwise in memory than CPython's; run Bot4 on CPython")
-
-
-def bytes_address(raw: bytes) -> int:
-    """Return the address of the first byte; the caller keeps `raw` alive, and makes sure that it is `bytes`."""
-    return id(raw) + _BYTES_HEAD
 
 
 def _digits_of(unit_e8: int) -> int:
@@ -521,13 +516,14 @@ class FastParser:
         self.declined = 0
         self.config = parser_config(instrument)
         self._out = np.zeros(MAX_RECORD, np.uint8)
+        self._parse = entry_point(parse_bytes)
         self._places = address(self.config), address(self._out)
 
     def fast(self, raw: bytes) -> np.ndarray | None:
         """Return the record of a frame in the venue's own form, None for every other."""
         if type(raw) is not bytes:
             return None
-        size = parse_bytes(id(raw) + _BYTES_HEAD, len(raw), *self._places)
+        size = self._parse(id(raw) + BYTES_HEAD, len(raw), *self._places)
         return self._out[:size].copy() if size else None
 
     def parse(self, raw: bytes) -> np.ndarray | Rejected:

@@ -36,6 +36,7 @@ class _Recent:
         self._order: deque[int] = deque()
         self._known: set[int] = set()
         self._size = size
+        self.highest = -1  # of all that were ever added
 
     def seen(self, value: int) -> bool:
         """Return whether `value` is known."""
@@ -47,6 +48,7 @@ class _Recent:
             return
         self._order.append(value)
         self._known.add(value)
+        self.highest = max(self.highest, value)
         if len(self._order) > self._size:
             self._known.discard(self._order.popleft())
 
@@ -69,6 +71,32 @@ class Validator:
         self._mid2 = 0  # twice the mid, in ticks, so that it stays an integer
         self._mid_ns = 0
         self._outliers = 0
+
+    @property
+    def reference(self) -> tuple[int, int, int]:
+        """Return (twice the mid in ticks, its receive time, outliers in a row): what `hot_feed` judges by."""
+        return self._mid2, self._mid_ns, self._outliers
+
+    @property
+    def last_ticker(self) -> tuple[int, bytes]:
+        """Return update id and slots of the last best quote that passed."""
+        return self._last_ticker
+
+    @property
+    def highest(self) -> tuple[int, int]:
+        """Return the greatest (trade id, diff id) that ever passed, -1 for none: a greater one is new."""
+        return self._trades.highest, self._diffs.highest
+
+    def learn(
+        self, reference: tuple[int, int, int], last_ticker: tuple[int, bytes], trades: list[int], diffs: list[int]
+    ) -> None:
+        """Remember what the compiled rules (`hot_feed.judge`) let pass, as if `check` had."""
+        self._mid2, self._mid_ns, self._outliers = reference
+        self._last_ticker = last_ticker
+        for trade in trades:
+            self._trades.add(trade)
+        for diff in diffs:
+            self._diffs.add(diff)
 
     def check(self, record: np.ndarray, recv_ns: int) -> tuple[Reason, str] | None:
         """Return (reason, words) of the first broken rule, or None. A record that passes is remembered."""

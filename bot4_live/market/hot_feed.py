@@ -1,0 +1,188 @@
+"""The feed's rules once more, compiled, for frames that break none of them.
+
+`judge` says of a parsed record whether the validation of `validation.Validator` and the sequence rules of `FeedCore`
+let it pass with nothing to report. Everything else (a rule broken, a gap, a snapshot, a book that waits for one) it
+leaves to them, and changes nothing: so verdicts, quarantine and resynchronisation stay theirs alone. `give` and `take`
+carry what both must know from one to the other. An id that was accepted is known to be new when it is greater than all
+before it; others are left to the validator, which remembers them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from bot4_live.events import Kind, StaleCause, header_of
+from bot4_live.market.feed_core import FeedCore
+
+REMEMBERED = 1024  # ids between two visits of the Python feed
+_DIFF, _TICKER, _TRADE = int(Kind.DEPTH_DIFF), int(Kind.BOOK_TICKER), int(Kind.TRADE)
+_COUNTED = (Kind.DEPTH_DIFF, Kind.BOOK_TICKER, Kind.TRADE)
+
+FEED = np.dtype(
+    [
+        ("max_distance_ns", "<i8"),
+        ("outlier", "<f8"),
+        ("memory_ns", "<i8"),
+        # sequence rules
+        ("live", "<i8"),
+        ("bridging", "<i8"),
+        ("last_id", "<i8"),
+        # validation
+        ("mid2", "<i8"),
+        ("mid_ns", "<i8"),
+        ("outliers", "<i8"),
+        ("ticker_id", "<i8"),
+        ("ticker", "<i8", (2, 2)),
+        ("highest_trade", "<i8"),
+        ("highest_diff", "<i8"),
+        ("n_trades", "<i8"),
+        ("n_diffs", "<i8"),
+        ("trades", "<i8", (REMEMBERED,)),
+        ("diffs", "<i8", (REMEMBERED,)),
+        # counts since the last visit
+        ("frames", "<i8"),
+        ("last_frame_ns", "<i8"),
+        ("events", "<i8", (len(_COUNTED),)),
+    ]
+)
+
+
+@njit(cache=True)
+def _no_outlier(f: Any, price2: int, recv_ns: int) -> bool:
+    if f.mid2 == 0 or recv_ns - f.mid_ns > f.memory_ns:
+        return True
+    return abs(price2 - f.mid2) <= f.outlier * f.mid2
+
+
+@njit(cache=True)
+def _diff_passes(f: Any, h: Any, slots: np.ndarray) -> bool:
+    if f.live == 0 or h.b <= f.highest_diff or h.b < f.last_id or f.n_diffs == REMEMBERED:
+        return False
+    previous = slots[0, 0]
+    connects = previous >= 0 and previous == f.last_id
+    if not connects and f.bridging == 1:
+        connects = h.a <= f.last_id + 1 and h.b >= f.last_id
+    elif not connects:
+        connects = previous < 0 and h.a == f.last_id + 1
+    if not connects:
+        return False
+    for i in range(1, slots.shape[0]):
+        if slots[i, 0] == 0:
+            return False
+    f.diffs[f.n_diffs] = h.b
+    f.n_diffs += 1
+    f.highest_diff = h.b
+    f.last_id = h.b
+    f.bridging = 0
+    return True
+
+
+@njit(cache=True)
+def _ticker_passes(f: Any, h: Any, slots: np.ndarray, recv_ns: int) -> bool:
+    bid, ask = slots[0, 0], slots[1, 0]
+    if bid == 0 or ask == 0 or bid >= ask or not _no_outlier(f, bid + ask, recv_ns):
+        return False
+    same = h.a == f.ticker_id and bid == f.ticker[0, 0] and ask == f.ticker[1, 0]
+    if same and slots[0, 1] == f.ticker[0, 1] and slots[1, 1] == f.ticker[1, 1]:
+        return False
+    f.ticker_id = h.a
+    for i in range(2):
+        f.ticker[i, 0] = slots[i, 0]
+        f.ticker[i, 1] = slots[i, 1]
+    f.mid2 = bid + ask
+    f.mid_ns = recv_ns
+    f.outliers = 0
+    return True
+
+
+@njit(cache=True)
+def _trade_passes(f: Any, h: Any, slots: np.ndarray, recv_ns: int) -> bool:
+    price, qty = slots[0, 0], slots[0, 1]
+    if price == 0 or qty == 0 or h.a <= f.highest_trade or f.n_trades == REMEMBERED:
+        return False
+    if not _no_outlier(f, 2 * price, recv_ns):
+        return False
+    f.trades[f.n_trades] = h.a
+    f.n_trades += 1
+    f.highest_trade = h.a
+    return True
+
+
+@njit(cache=True)
+def judge(f: Any, h: Any, slots: np.ndarray, recv_ns: int) -> bool:
+    """Return whether a diff, best quote or trade passes with nothing to report; `f` (FEED) then knows of it."""
+    if h.exch_ns != 0 and abs(h.exch_ns - recv_ns) > f.max_distance_ns:
+        return False
+    if h.kind == _DIFF:
+        row, passes = 0, _diff_passes(f, h, slots)
+    elif h.kind == _TICKER:
+        row, passes = 1, _ticker_passes(f, h, slots, recv_ns)
+    elif h.kind == _TRADE:
+        row, passes = 2, _trade_passes(f, h, slots, recv_ns)
+    else:
+        return False
+    if passes:
+        f.frames += 1
+        f.last_frame_ns = recv_ns
+        f.events[row] += 1
+    return passes
+
+
+class HotFeed(FeedCore):
+    """A FeedCore that can lend its state to `judge`. The engine's book stands in for one of its own."""
+
+    def follow(self, book: np.ndarray) -> None:
+        """Look at this book ((1,) of BOOK), to which every emitted record is applied at once, instead of an own one."""
+        self._checker = None
+        self._book = book
+
+    def _check(self, record: np.ndarray) -> None:
+        """Say BOOK_STALE where the levels contradict themselves, as FeedCore does."""
+        book = self._book[0]
+        cause = 0
+        if not book["valid"]:
+            cause = int(book["stale_cause"])
+        else:
+            bid, ask = book["best"].tolist()
+            if bid > 0 and ask > 0 and bid >= ask:
+                cause = int(StaleCause.CROSSED)
+        if cause:
+            head = header_of(record)
+            self._stale(int(head["recv_ns"]), StaleCause(cause), int(head["b"]), int(head["b"]))
+
+    def confirm(self, record: np.ndarray) -> None:
+        """Look at the book after a diff that `judge` let pass."""
+        self._check(record)
+
+    def give(self, f: np.void) -> None:
+        """Write to `f` (FEED) what `judge` must know."""
+        validator, limits = self._validator, self._validator.limits
+        f["max_distance_ns"], f["outlier"] = limits.max_clock_distance_ns, limits.outlier
+        f["memory_ns"] = limits.outlier_memory_ns
+        f["live"], f["bridging"], f["last_id"] = self._live, self._bridging, self._last_id
+        f["mid2"], f["mid_ns"], f["outliers"] = validator.reference
+        update_id, body = validator.last_ticker
+        f["ticker_id"] = update_id
+        f["ticker"] = np.frombuffer(body, np.int64).reshape(2, 2) if body else 0
+        f["highest_trade"], f["highest_diff"] = validator.highest
+
+    def take(self, f: np.void) -> None:
+        """Learn what `judge` let pass since `give`."""
+        self._bridging, self._last_id = bool(f["bridging"]), int(f["last_id"])
+        self._validator.learn(
+            (int(f["mid2"]), int(f["mid_ns"]), int(f["outliers"])),
+            (int(f["ticker_id"]), f["ticker"].tobytes()),
+            f["trades"][: f["n_trades"]].tolist(),
+            f["diffs"][: f["n_diffs"]].tolist(),
+        )
+        f["n_trades"] = f["n_diffs"] = 0
+        if f["frames"]:
+            self.counts.frames += int(f["frames"])
+            self.last_frame_ns = int(f["last_frame_ns"])
+            for kind, n in zip(_COUNTED, f["events"].tolist(), strict=True):
+                if n:
+                    self.counts.events[kind] += n
+            f["frames"], f["events"] = 0, 0
