@@ -61,7 +61,7 @@ class Dispatcher:
         self._acks: dict[int, asyncio.Event] = {}
         self._resolving: dict[int, asyncio.Task[None]] = {}
         self.fetch_fills: Callable[[], Coroutine[Any, Any, int]] | None = None
-        self.counts = {"sent": 0, "suppressed": 0, "unknown": 0, "rejected": 0, "cancels": 0}
+        self.counts = {"sent": 0, "suppressed": 0, "unknown": 0, "rejected": 0, "cancels": 0, "unasked": 0}
 
     def submit(self, command: np.ndarray, written: Written | None = None) -> None:
         """Take one command; `written()` is called once its request has been written to the socket."""
@@ -80,7 +80,7 @@ class Dispatcher:
         It passes the gate and leaves a SEND_ATTEMPT. Raises Withheld when the gate is closed, VenueError otherwise.
         """
         command = self._mark(Kind.CMD_CANCEL if order_id else Kind.CMD_CANCEL_ALL, order_id, 0, 0)
-        return await self._rest.call(self._gateway.request(command), self._guard(command, None))
+        return await self._rest.call(self._gateway.request(command), self._guard(command, None, "unasked"))
 
     async def drain(self, timeout_s: float | None = None) -> bool:
         """Wait until every command submitted so far has its end; False when that took too long."""
@@ -108,9 +108,11 @@ class Dispatcher:
                 {"message": "a command could not be carried out", "exception": task.exception(), "task": task}
             )
 
-    def _guard(self, command: np.ndarray, written: Written | None) -> Callable[[], None]:
+    def _guard(self, command: np.ndarray, written: Written | None, counted: str = "") -> Callable[[], None]:
+        """Return what runs just before the bytes leave; `counted` is the name under which the attempt counts."""
         head = header_of(command)
         kind, order_id, flags = int(head["kind"]), int(head["a"]), int(head["flags"])
+        counted = counted or ("sent" if kind == Kind.CMD_NEW else "cancels")
 
         def guard() -> None:
             cause = self._gate.admit(kind, flags)
@@ -120,7 +122,7 @@ class Dispatcher:
                 raise Withheld(cause)
             self._emit(self._mark(Kind.SEND_ATTEMPT, order_id, kind, 0))
             reach("before_send" if kind == Kind.CMD_NEW else "before_cancel")
-            self.counts["sent" if kind == Kind.CMD_NEW else "cancels"] += 1
+            self.counts[counted] += 1
             loop = asyncio.get_running_loop()
             if written is not None:
                 loop.call_soon(written)  # the write itself follows this guard without a pause
@@ -135,8 +137,9 @@ class Dispatcher:
         head["source"], head["a"], head["b"], head["c"] = Source.RUNNER, order_id, b, c
         return record
 
-    def _suppress(self, command: np.ndarray, cause: int) -> None:
+    def _suppress(self, command: np.ndarray, stop: Withheld | NotSent) -> None:
         self.counts["suppressed"] += 1
+        cause = stop.cause if isinstance(stop, Withheld) else SuppressCause.DISCONNECTED
         head = header_of(command)
         self._emit(self._mark(Kind.SUPPRESSED, int(head["a"]), cause, int(head["kind"])))
 
@@ -151,10 +154,8 @@ class Dispatcher:
     async def _new(self, command: np.ndarray, order_id: int, written: Written | None) -> None:
         try:
             told = await self._ask(command, order_id, written)
-        except Withheld as stop:
-            self._suppress(command, stop.cause)
-        except NotSent:
-            self._suppress(command, SuppressCause.DISCONNECTED)
+        except (Withheld, NotSent) as stop:
+            self._suppress(command, stop)
         except VenueRejected as error:
             self.counts["rejected"] += 1
             self._emit(self._gateway.refused(Kind.ORDER_REJECTED, order_id, error.code))
@@ -181,10 +182,8 @@ class Dispatcher:
             return  # it ended while the cancel waited; the log says how
         try:
             told = await self._ask(command, order_id, written)
-        except Withheld as stop:
-            self._suppress(command, stop.cause)
-        except NotSent:
-            self._suppress(command, SuppressCause.DISCONNECTED)
+        except (Withheld, NotSent) as stop:
+            self._suppress(command, stop)
         except VenueRejected as error:
             self._emit(self._gateway.refused(Kind.CANCEL_REJECTED, order_id, error.code))
             await self._after_refusal(error)
@@ -204,11 +203,8 @@ class Dispatcher:
         orders = [order.id for order in self._ledger.live_orders()]
         try:
             await self._rest.call(self._gateway.request(command), self._guard(command, written))
-        except Withheld as stop:
-            self._suppress(command, stop.cause)
-            return
-        except NotSent:
-            self._suppress(command, SuppressCause.DISCONNECTED)
+        except (Withheld, NotSent) as stop:
+            self._suppress(command, stop)
             return
         except VenueError as error:
             self._emit(note(f"cancel-all: {error}"))

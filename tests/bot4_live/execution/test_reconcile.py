@@ -30,6 +30,7 @@ async def test_an_order_of_ours_that_the_journal_lost_is_adopted_and_cancelled(b
     await place(bench, to_client_id(lost), "SELL", bench.best[1] + 500)
     report = await bench.reconciler.run()
     assert report.cancelled == [to_client_id(lost)]
+    assert (bench.dispatcher.counts["unasked"], bench.dispatcher.counts["cancels"]) == (1, 0)
     assert bench.kinds(lost) == [Kind.ORDER_ADOPTED, Kind.SEND_ATTEMPT, Kind.ORDER_CANCELED]
     assert header_of(bench.last(Kind.ORDER_ADOPTED))["flags"] == Flag.SELL | Flag.REPLAYED
     assert bench.exchange.venue.open_orders("paper") == []

@@ -81,22 +81,19 @@ class Exchange:
         return round(float(rows[0]["positionAmt"]) * 1000)
 
     def trades(self, account):
-        found, first = [], 0
-        while True:
-            rows = self.get("/fapi/v1/userTrades", account, symbol="BTCUSDT", fromId=first, limit=1000)
-            found += rows
-            if len(rows) < 1000:
-                return found
-            first = rows[-1]["id"] + 1
+        return self._pages("/fapi/v1/userTrades", account, "fromId", "id")
 
     def orders(self, account):
+        return self._pages("/fapi/v1/allOrders", account, "orderId", "orderId")
+
+    def _pages(self, path, account, from_name, id_name):
         found, first = [], 0
         while True:
-            rows = self.get("/fapi/v1/allOrders", account, symbol="BTCUSDT", orderId=first, limit=1000)
+            rows = self.get(path, account, symbol="BTCUSDT", limit=1000, **{from_name: first})
             found += rows
             if len(rows) < 1000:
                 return found
-            first = rows[-1]["orderId"] + 1
+            first = rows[-1][id_name] + 1
 
 
 @pytest.fixture(scope="session")
