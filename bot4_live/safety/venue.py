@@ -20,8 +20,8 @@ from urllib.parse import urlencode, urlsplit
 
 from bot4_live.safety.exchange_clock import ExchangeClock
 
-QUERY_WINDOW_MS = 5_000
-ORDER_WINDOW_MS = 1_000
+QUERY_WINDOW_MS = 5_000  # of questions and cancels: one that comes late does no harm
+ORDER_WINDOW_MS = 1_000  # of orders: nothing may act after it was given up
 _CLOCK_ERROR, _NO_SUCH_ENDPOINT = -1021, -5000
 _UNKNOWN_CODES = {-1000, -1001, -1006, -1007}  # the venue does not know itself what became of the request
 
@@ -82,9 +82,8 @@ class SafetyVenue:
 
     def twin(self) -> SafetyVenue:
         """Return a client of the same account on a connection of its own, knowing what this one knows."""
-        scheme, port = "https" if self._secure else "http", f":{self._port}" if self._port else ""
-        url = f"{scheme}://{self._host}{port}{self._prefix}"
-        other = SafetyVenue(url, self._key, self._secret.decode(), timeout_s=self._timeout)
+        other = copy.copy(self)
+        other._connection = None
         other._filters, other.clock = dict(self._filters), copy.copy(self.clock)
         return other
 

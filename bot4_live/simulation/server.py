@@ -39,14 +39,18 @@ class Server:
         self._task: asyncio.Task[None] | None = None
 
     @property
+    def _address(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
     def rest_url(self) -> str:
         """Return the REST endpoint."""
-        return f"http://{self.host}:{self.port}"
+        return f"http://{self._address}"
 
     @property
     def ws_url(self) -> str:
         """Return the WebSocket endpoint."""
-        return f"ws://{self.host}:{self.port}"
+        return f"ws://{self._address}"
 
     async def __aenter__(self) -> Server:
         """Listen and let the market run. Raises OSError when the port is taken."""

@@ -101,6 +101,19 @@ def test_large_positions_are_cut_to_what_one_order_may(small_venue: Any, venue: 
     assert small_venue.position == Decimal("180")
 
 
+def test_a_twin_knows_the_venue_and_has_a_connection_of_its_own(small_venue: Any, venue: SafetyVenue) -> None:
+    tick = venue.filters("BTCUSDT").tick
+    venue.sync_time()
+    twin = venue.twin()
+    asked = len(small_venue.names())
+    assert twin.filters("BTCUSDT").tick == tick
+    assert twin.open_orders() == []
+    assert small_venue.names()[asked:] == ["GET /fapi/v1/openOrders"]
+    twin.close()
+    assert venue.open_orders() == []
+    assert repr(SafetyVenue("http://[::1]:8411", KEY, SECRET).twin()) == "SafetyVenue(::1:8411)"
+
+
 def test_an_unknown_symbol_and_missing_endpoints(venue: SafetyVenue) -> None:
     assert venue.cancel_algo("BTCUSDT") is False
     with pytest.raises(VenueError, match="does not list DOGEUSDT"):
