@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import ClassVar
 from zlib import crc32
 
@@ -21,6 +20,7 @@ from bot4_live.market.feed_core import RawLog
 from bot4_live.market.venues.base import RawLevels, Refused, VenueFeed
 from bot4_live.market.venues.ladder import Level, VenueBook
 from bot4_live.market.venues.registry import Instruments
+from bot4_live.market.venues.times import rfc3339_ns
 
 CHECKED_LEVELS = 10
 DEPTHS = (10, 25, 100, 500, 1000)
@@ -117,7 +117,6 @@ _old_ticker = msgspec.json.Decoder(_OldTicker)
 _old_spread = msgspec.json.Decoder(tuple[str, str, str, str, str])
 
 _SECONDS = re.compile(r"(\d{1,10})\.(\d{1,9})", re.ASCII)
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
 _OURS = re.compile(
     rb'\s*(\[\d+,.*"(book-\d+|trade|ticker|spread)","[^"]+/[^"]+"\]|\{"channel":"book",.*"checksum":)', re.S
 )
@@ -210,7 +209,7 @@ class KrakenFeed(VenueFeed):
         messages = _books.decode(outer.data)
         for book, message in zip(self._books(m.symbol for m in messages), messages, strict=True):
             bids, asks = _levels(message.bids), _levels(message.asks)
-            exch_ns = _time(message.timestamp) if message.timestamp else 0
+            exch_ns = rfc3339_ns(message.timestamp) if message.timestamp else 0
             self._check_form(book, (*bids, *asks), new=outer.type == "snapshot")
             if outer.type == "snapshot":
                 self._snapshot(book, bids, asks, exch_ns=exch_ns, checksum=message.checksum)
@@ -227,12 +226,12 @@ class KrakenFeed(VenueFeed):
             book = self._known(trade.symbol)
             sell = _sells(trade.side, "buy", "sell")
             price, qty = _number(trade.price), _number(trade.qty)
-            self._trade(book, trade.trade_id, price, qty, sell=sell, exch_ns=_time(trade.timestamp))
+            self._trade(book, trade.trade_id, price, qty, sell=sell, exch_ns=rfc3339_ns(trade.timestamp))
 
     def _new_tickers(self, outer: _Outer) -> None:
         for ticker in _tickers.decode(outer.data):
             fields = [(field, _number(getattr(ticker, name))) for name, field in _TICKER_FIELDS]
-            exch_ns = _time(ticker.timestamp) if ticker.timestamp else 0
+            exch_ns = rfc3339_ns(ticker.timestamp) if ticker.timestamp else 0
             self._ticker(self._known(ticker.symbol), fields, exch_ns=exch_ns)
 
     # v1
@@ -353,15 +352,3 @@ def _seconds(text: str) -> int:
     if parts is None:
         raise Refused(Reason.TIME_OUT_OF_RANGE, f"time {text[:40]!r}")
     return int(parts[1]) * 10**9 + int(parts[2].ljust(9, "0"))
-
-
-def _time(text: str) -> int:
-    """Return an RFC 3339 time in ns, every digit kept."""
-    parts = _RFC3339.fullmatch(text)
-    try:
-        if parts is None:
-            raise ValueError
-        second = int(datetime.fromisoformat(parts[1]).replace(tzinfo=UTC).timestamp())
-    except ValueError:
-        raise Refused(Reason.TIME_OUT_OF_RANGE, f"time {text[:40]!r}") from None
-    return second * 10**9 + int((parts[2] or "").ljust(9, "0"))
