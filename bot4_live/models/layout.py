@@ -19,6 +19,8 @@ MAX_LEAF_VALUES = MAX_TREES * MAX_LEAVES
 # Rows of the mask table: one a (feature, bin), so at most 3,000 of 100 trees of 31 leaves and two a feature; models
 # with more are walked.
 MAX_ROWS = 3_200
+GROUP = 8  # features whose masks are kept ANDed; neighbours in the registry move together
+GROUPS = -(-CAPACITY // GROUP)
 
 
 class ModelKind(IntEnum):
@@ -59,6 +61,7 @@ MODEL = np.dtype(
         ("high", "<f8", (CAPACITY,)),
         ("score", "<f8"),  # last score: still right while no feature left its bin
         ("mask", "<u8", (MAX_ROWS, MAX_TREES)),
+        ("part", "<u8", (GROUPS, MAX_TREES)),  # the masks of GROUP features in a row, ANDed
         ("alive", "<u8", (MAX_TREES,)),
     ],
     align=True,

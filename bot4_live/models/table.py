@@ -3,7 +3,8 @@
 After Lucchese et al. 2015 (QuickScorer, SIGIR): every node clears the leaves its value cannot reach. Here the
 clearing is done ahead for every bin between two thresholds of a feature, on both branches of a node, so that one bit
 is left per tree. Leaf values are then summed in tree order, so the score is the walk's, bit for bit. While no feature
-leaves its bin the last score still holds.
+leaves its bin the last score still holds; the masks are kept ANDed by groups of neighbouring features, so that only
+those groups are gone through again in which one moved.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from bot4_live.market.bits import lowest_bit
-from bot4_live.models.layout import MAX_ROWS, ModelKind
+from bot4_live.models.layout import GROUP, MAX_ROWS, ModelKind
 from bot4_live.models.trees import MISSING_ZERO, Tree, TreeModel, goes_left, without_dust
 
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
@@ -99,31 +100,46 @@ def _locate(m: Any, k: int, value: float) -> int:
 @njit(cache=True)
 def predict_table(m: Any, x: np.ndarray) -> float:
     """Return the raw score of `x` under `m` (Record of MODEL), whose mask table is filled."""
-    moved = False
+    moved = 0  # one bit a group
     for k in range(m.n_features):
         value = without_dust(x[m.column[k]])
         if m.row[k] >= 0 and m.low[k] < value <= m.high[k]:
             continue
         row = _locate(m, k, value)
         if row != m.row[k]:
-            moved = True
+            moved |= 1 << (k // GROUP)
             m.row[k] = row
             first = row == m.row_base[k]
             m.low[k] = -np.inf if first else m.edge[row - 1]
             m.high[k] = m.edge[row]
             if np.isnan(value):
                 m.low[k] = np.inf  # no value lies in the row of NaN: look it up each time
-    if not moved:
+    if moved == 0:
         return m.score
-    n = m.n_trees
-    for t in range(n):
-        m.alive[t] = _ALL
-    for k in range(m.n_features):
-        row = m.row[k]
-        for t in range(n):
-            m.alive[t] &= m.mask[row, t]
+    _combine(m, moved)
     total = 0.0
-    for t in range(n):
+    for t in range(m.n_trees):
         total += m.leaf[m.leaf_base[t] + lowest_bit(m.alive[t])]
     m.score = total
     return total
+
+
+@njit(cache=True)
+def _combine(m: Any, moved: int) -> None:
+    """AND the masks anew: those of the groups whose bit is set in `moved`, then the groups."""
+    n = m.n_trees
+    for g in range((m.n_features + GROUP - 1) // GROUP):
+        if (moved >> g) & 1:
+            row = m.row[g * GROUP]
+            for t in range(n):
+                m.part[g, t] = m.mask[row, t]
+            for k in range(g * GROUP + 1, min((g + 1) * GROUP, m.n_features)):
+                row = m.row[k]
+                for t in range(n):
+                    m.part[g, t] &= m.mask[row, t]
+        if g == 0:
+            for t in range(n):
+                m.alive[t] = m.part[0, t]
+        else:
+            for t in range(n):
+                m.alive[t] &= m.part[g, t]

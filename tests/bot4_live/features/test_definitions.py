@@ -12,7 +12,7 @@ from bot4_live.features.registry import NAMES
 from bot4_live.simulation.generator import generate
 
 SECONDS = 80
-CONSTANT = {"spread_ticks", "spread_bp", "spread_to_median"}  # hardly move in this market: see test_kernels
+CONSTANT = {"spread_ticks", "spread_bp", "spread_to_median"}  # hardly move in this market: by hand elsewhere
 
 
 @pytest.fixture(scope="module")
