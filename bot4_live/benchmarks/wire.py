@@ -34,6 +34,7 @@ from bot4_live.features.batch import compute
 from bot4_live.instrument import BTCUSDT_USDM
 from bot4_live.journal.client import JournalClient
 from bot4_live.market.feed_core import FeedCore
+from bot4_live.market.hot_feed import HotFeed
 from bot4_live.market.import_capture import segment_header
 from bot4_live.market.stream import MarketStream
 from bot4_live.models.bundle import Bundle
@@ -47,7 +48,7 @@ HIGHER = frozenset({"async_msgs_per_s", "spin_msgs_per_s", "spin_decisions_per_s
 WARM = 500
 PATIENCE_S = 30.0
 NO_PICOWS = "the peer picows is not installed (pip install picows)"
-_COMPILED = "polled socket, framing, parser, sequencer, journal ring, engine with LightGBM; no validation rules"
+_COMPILED = "polled socket, framing, hot loop (parser, validation, sequence rules, engine with LightGBM), journal ring"
 NOTES = {
     "async_us": "send -> websockets, uvloop, feed, journal, engine with LightGBM -> decision, two processes",
     "spin_us": f"send -> {_COMPILED} -> decision",
@@ -232,13 +233,14 @@ def _spin(url: str, frames: Frames, model: Bundle, work: Path, certificate: Path
     """Return when each frame had become a decision on the compiled path."""
     done = np.zeros(len(frames), np.int64)
     context = None if certificate is None else ssl.create_default_context(cafile=str(certificate))
-    with _session(frames, model, work) as (session, journal):
+    with _session(frames, model, work, HotFeed) as (session, journal):
         ring = SpscRing(journal.ring.path)
         with SpinSocket.connect(url, context=context) as wire:
             session.core.on_connect(session.sequencer.last_ns)
             path = CompiledPath(wire, session, ring, np.array([recv_ns for recv_ns, _ in frames]))
             path.run(done, PATIENCE_S + len(frames) / 100)
-        session.core.on_disconnect(session.sequencer.last_ns)
+        with path.loop.paused():
+            session.core.on_disconnect(session.sequencer.last_ns)
         ring.unmap()
     return done
 
