@@ -1,9 +1,9 @@
 """The compiled parser: the venue's own form of a frame, straight from its bytes to a record.
 
 It takes what Binance sends on USD-M, COIN-M and spot (a combined-stream frame without blanks, keys in any order, plain
-numbers, unknown keys with a plain value) and declines everything else, broken or merely unusual, which then goes to the
-reference parser: so what is accepted, and what is refused and why, is the reference's decision alone. Tests hold it
-equal on every frame of the real captures and on mutations of them.
+numbers, unknown keys with a plain value; the answer of GET depth in the venue's order) and declines everything else,
+broken or merely unusual, which then goes to the reference parser: so what is accepted, and what is refused and why, is
+the reference's decision alone. Tests hold it equal on every frame of the real captures and on mutations of them.
 
 Kernels take raw addresses. A frame is only scanned when its last byte is `}`; no rule but the last accepts one outside
 a string, and strings are bounded, so that scanning stops there at the latest (see `scan` for words read past it).
@@ -29,6 +29,7 @@ from bot4_live.market.scan import (
     byte_at,
     decimal,
     find_marks,
+    find_text,
     int_at,
     integer,
     matches,
@@ -40,11 +41,14 @@ from bot4_live.market.scan import (
 )
 
 _DIFF, _TICKER, _TRADE = int(Kind.DEPTH_DIFF), int(Kind.BOOK_TICKER), int(Kind.TRADE)
+_SNAPSHOT = int(Kind.DEPTH_SNAPSHOT)
+_FROM_REST = (int(Source.MARKET_REST) - int(Source.MARKET_STREAM)) << 24
 _SELL = int(Flag.SELL)
 _FIXED = (SCHEMA << 16) | (int(Source.MARKET_STREAM) << 24)
 MAX_RECORD = HEADER_SIZE + 16 * (MAX_LEVELS + 1)
 
 _COMMA, _COLON, _AT_SIGN, _BACKSLASH, _BLANK = ord(","), ord(":"), ord("@"), ord("\\"), ord(" ")
+_ALL_SYMBOLS = ord("!")  # begins streams of the whole market
 _CLOSE, _LIST, _END = ord("}"), ord("["), ord("]")
 
 
@@ -73,10 +77,15 @@ _DEPTH, _TRADE_NAME = _packed(b"depth"), _packed(b"trade")
 _BOOK_TICK, _ER = _packed(b"bookTick"), _packed(b"er")
 _DEPTH_UPD, _ATE = _packed(b"depthUpd"), _packed(b"ate")
 _TRUE, _FALSE, _NULL = _packed(b"true"), _packed(b"false"), _packed(b"null")
-_2, _3, _4, _5 = _mask(2), _mask(3), _mask(4), _mask(5)
+_LAST_UPD, _ATE_ID = _packed(b'{"lastUp'), _packed(b'dateId":')
+_BIDS_NAME, _ASKS_NAME = _packed(b'bids":'), _packed(b'asks":')
+_SYMBOL_NAME, _PAIR_NAME = _packed(b'symbol":'), _packed(b'pair":"')
+_2, _3, _4, _5, _6, _7 = (_mask(n) for n in range(2, 8))
 _BYTE = np.uint64(0xFF)
-_1B, _2B, _3B, _4B = (np.uint64(8 * n) for n in range(1, 5))
-_UQUOTE, _UCOLON = np.uint64(QUOTE), np.uint64(_COLON)
+_1B, _2B = np.uint64(8), np.uint64(16)
+_UQUOTE = np.uint64(QUOTE)
+_ONE_KEY, _ONE_KEY_MASK = _packed(b'"\0":'), _packed(b"\xff\0\xff\xff")
+_TWO_KEY, _TWO_KEY_MASK = _packed(b'"\0\0":'), _packed(b"\xff\0\0\xff\xff")
 _TWO, _NUL, _U1 = np.uint64(0xFFFF), np.uint64(0), np.uint64(1)
 
 # What a kernel knows of the instrument: int64 words at `config`.
@@ -157,18 +166,31 @@ def _levels(addr: int, safe: int, config: int, out: int, limit: int) -> tuple[in
 
 
 @njit(cache=True, forceinline=True)
+def _stream_name(addr: int, end: int, safe: int) -> tuple[int, int]:
+    """Return (address of the quote that ends the stream's name, address of the first @ in it), -1 for none."""
+    if addr + BLOCK <= safe:
+        ats, ends = find_text(addr)
+        if ends != _NUL and ats != _NUL:
+            size, at = lowest_bit(ends), lowest_bit(ats)
+            if at < size and addr + size < end and byte_at(addr + size) == QUOTE:
+                return addr + size, addr + at
+            return -1, addr
+    quote = text_end(addr, end)
+    while addr < quote and byte_at(addr) != _AT_SIGN:
+        addr += 1
+    return (quote if addr < quote else -1), addr
+
+
+@njit(cache=True, forceinline=True)
 def _stream(addr: int, end: int, safe: int) -> tuple[int, int]:
     """Return (kind, address of the first key of data); the address is -1 for a frame that is not of the known form."""
     if word_at(addr, safe) != _HEAD or (word_at(addr + 8, safe) & _3) != _HEAD_TAIL:
         return 0, -1
-    addr += 11
-    quote = text_end(addr, end)
+    if byte_at(addr + 11) == _ALL_SYMBOLS:
+        return 0, -1
+    quote, addr = _stream_name(addr + 11, end, safe)
     if quote < 0:
         return 0, -1
-    while byte_at(addr) != _AT_SIGN:
-        if addr == quote:
-            return 0, -1
-        addr += 1
     name = word_at(addr + 1, safe)
     if (name & _5) == _DEPTH:
         kind, addr = _DIFF, addr + 6
@@ -189,15 +211,13 @@ def _stream(addr: int, end: int, safe: int) -> tuple[int, int]:
 def _key(addr: int, safe: int) -> tuple[Any, int]:
     """Return (key, address of its value): 1 or 2 characters, 0 for a longer key; the address is -1 for none."""
     w = word_at(addr, safe)
-    if (w & _BYTE) != _UQUOTE:
-        return 0, -1
-    key = (w >> _1B) & _BYTE
-    if ((w >> _2B) & _BYTE) == _UQUOTE and ((w >> _3B) & _BYTE) == _UCOLON:
+    if (w & _ONE_KEY_MASK) == _ONE_KEY:
+        key = (w >> _1B) & _BYTE
         return np.int64(key), (addr + 4 if key != _NUL else -1)
-    if ((w >> _3B) & _BYTE) == _UQUOTE and ((w >> _4B) & _BYTE) == _UCOLON:
-        second = (w >> _2B) & _BYTE
-        return np.int64((w >> _1B) & _TWO), (addr + 5 if key != _NUL and second != _NUL else -1)
-    return 0, addr + 1
+    if (w & _TWO_KEY_MASK) == _TWO_KEY:
+        first, second = (w >> _1B) & _BYTE, (w >> _2B) & _BYTE
+        return np.int64((w >> _1B) & _TWO), (addr + 5 if first != _NUL and second != _NUL else -1)
+    return 0, (addr + 1 if (w & _BYTE) == _UQUOTE else -1)
 
 
 @njit(cache=True)
@@ -441,6 +461,63 @@ def _trade(addr: int, end: int, safe: int, config: int, out: int) -> int:
     return HEADER_SIZE + 16
 
 
+@njit(cache=True)
+def _snapshot(addr: int, end: int, safe: int, config: int, out: int) -> int:
+    """Take the answer of GET depth as the venue writes it: the id first, bids before asks, no key that is not known."""
+    seen = sent = happened = n_bids = 0
+    body = out + HEADER_SIZE + 16
+    limit = out + MAX_RECORD
+    to = body
+    last, addr = integer(addr, safe)
+    while True:
+        if addr < 0:
+            return 0
+        c = byte_at(addr)
+        addr += 1
+        if c != _COMMA:
+            break
+        key, addr = _key(addr, safe)
+        if addr < 0:
+            return 0
+        bit = 0
+        if key == _SENT:
+            bit = _BIT_SENT
+            sent, addr = integer(addr, safe)
+        elif key == _AT:
+            bit = _BIT_AT
+            happened, addr = integer(addr, safe)
+        elif key != 0:
+            return 0
+        else:
+            w = word_at(addr, safe)
+            if (w & _6) == _BIDS_NAME:
+                bit = _BIT_BIDS
+                to, addr = _levels(addr + 6, safe, config, body, limit)
+                n_bids = (to - body) >> 4
+            elif (w & _6) == _ASKS_NAME and seen & _BIT_BIDS:
+                bit = _BIT_ASKS
+                to, addr = _levels(addr + 6, safe, config, to, limit)
+            elif w == _SYMBOL_NAME:
+                bit = _BIT_SYMBOL
+                addr = _common(_SYMBOL, addr + 8, _SNAPSHOT, config, safe)[2]
+            elif (w & _7) == _PAIR_NAME:
+                addr = text_end(addr + 7, end)
+                addr = addr + 1 if addr >= 0 else -1
+            else:
+                return 0
+        if seen & bit:
+            return 0
+        seen |= bit
+    exch_ms = happened if happened != 0 else sent
+    if c != _CLOSE or addr != end or not seen & _BIT_ASKS or exch_ms >= MAX_MS:
+        return 0
+    _head(out, to - out, config, _SNAPSHOT, exch_ms, last, last)
+    store64(out + 8, int_at(config + _C_WORD) + _FROM_REST | _SNAPSHOT)
+    store64(out + HEADER_SIZE, 0)
+    store64(out + HEADER_SIZE + 8, n_bids)
+    return to - out
+
+
 @njit("i8(i8, i8, i8, i8, i8)", cache=True)
 def parse_at(addr: int, size: int, safe: int, config: int, out: int) -> int:
     """Write the record of the frame at `addr` to `out`; return its bytes, 0 when the frame is declined.
@@ -449,8 +526,10 @@ def parse_at(addr: int, size: int, safe: int, config: int, out: int) -> int:
     `safe` >= addr + size is the first address that must not be read. `config` is that of a `FastParser`.
     """
     end = addr + size
-    if size < 2 or size > MAX_FRAME or byte_at(end - 1) != _CLOSE or byte_at(end - 2) != _CLOSE:
+    if size < 2 or size > MAX_FRAME or byte_at(end - 1) != _CLOSE:
         return 0
+    if word_at(addr, safe) == _LAST_UPD and word_at(addr + 8, safe) == _ATE_ID:
+        return _snapshot(addr + 16, end, safe, config, out)
     kind, addr = _stream(addr, end, safe)
     if addr < 0:
         return 0

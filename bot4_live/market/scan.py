@@ -78,6 +78,23 @@ def _find_marks(typingctx: Any, addr: Any) -> Any:
     return _TWO_WORDS(types.int64), codegen
 
 
+def _find_text(typingctx: Any, addr: Any) -> Any:
+    """Return two uint64 for the BLOCK bytes at an address: a bit for each @, and one for each that ends plain text.
+
+    Plain text is ended by a quote, and by what it may not hold: control characters, backslashes, bytes from 0x80 on.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        block = builder.load(builder.inttoptr(args[0], _BLOCK_TYPE.as_pointer()), align=1)
+        ends = builder.icmp_unsigned(">", builder.sub(block, _same(_BLANK)), _same(_ASCII_END - _BLANK))
+        for c in (QUOTE, _BACKSLASH):
+            ends = builder.or_(ends, builder.icmp_unsigned("==", block, _same(c)))
+        ats = builder.icmp_unsigned("==", block, _same(ord("@")))
+        return context.make_tuple(builder, signature.return_type, [_block_mask(builder, m) for m in (ats, ends)])
+
+    return _TWO_WORDS(types.int64), codegen
+
+
 def _first_not_digit(typingctx: Any, addr: Any) -> Any:
     """Return the index of the first of the BLOCK bytes at an address that is no digit, 64 when all are."""
 
@@ -96,6 +113,7 @@ _BLOCK_TYPE = ir.VectorType(ir.IntType(8), BLOCK)
 _load_as: Any = intrinsic(_load)
 store64: Any = intrinsic(_store)
 find_marks: Any = intrinsic(_find_marks)
+find_text: Any = intrinsic(_find_text)
 first_not_digit: Any = intrinsic(_first_not_digit)
 _U1, _I8 = np.uint8(0), np.int64(0)
 
@@ -141,7 +159,7 @@ def page_end(end: int) -> int:
     return ((end - 1) | _PAGE_MASK) + 1
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def matches(addr: int, text: int, size: int, safe: int) -> bool:
     """Return whether `size` bytes at `addr` equal those at `text`, which has zeros up to a multiple of 8."""
     k = 0

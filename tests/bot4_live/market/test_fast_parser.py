@@ -112,6 +112,29 @@ def test_numbers_of_every_form_at_every_tick(frames, tick_e8):
     assert same(parser, frames.diff(5, 9, 3, [["5", "1234575"], ["1234575", "5.00000000"]] * 3))
 
 
+SNAPSHOT = b'{"lastUpdateId":5,"E":6,"T":7,"symbol":"BTCUSDT","pair":"BTC","bids":[["9.0","1"],["8.5","2"]],"asks":[]}'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "taken"),
+    [
+        (b"", b"", True), (b'"E":6,', b"", True), (b'"E":6,"T":7,', b"", True), (b'"pair":"BTC",', b"", True),
+        (b'"symbol":"BTCUSDT",', b"", True), (b"BTCUSDT", b"ETHUSDT", False), (b"BTCUSDT", b"", False),
+        (b',"asks":[]', b"", False), (b'"T":7', b'"T":9000000000000', False), (b'"T":7', b'"E":7', False),
+        (b'"T":7', b'"x":7', False), (b'"T":7', b'"data":{}', False), (b'"T":7', b'"e":"trade"', False),
+        (b'"pair":"BTC"', b'"pair":7', False), (b"bids", b"asks", False), (b"[]}", b"[]}}", False),
+        (b"[]}", b'[["9.5","0.001"]]}', True), (b"[]}", b'[["9.55","1"]]}', False), (b"Id\":5", b"Id\":-5", False),
+        (b"Id\":5", b"Id\":", False), (b"{", b"{ ", False), (b"8.5", b"8,5", False), (b"]]", b"]", False),
+    ],
+)  # fmt: skip
+def test_snapshots(parser, old, new, taken):
+    raw = SNAPSHOT.replace(old, new, 1) if old else SNAPSHOT
+    assert same(parser, raw) == taken
+    for cut in range(len(raw)):
+        same(parser, raw[:cut])
+        same(parser, raw[:cut] + b"}")
+
+
 def test_ids_of_every_length(parser, frames):
     for n in range(1, 21):
         for digit in (1, 9):
@@ -149,6 +172,10 @@ def test_ids_of_every_length(parser, frames):
         lambda raw: raw.replace(b"btcusdt@trade", b"btcusdt@trader"),
         lambda raw: raw.replace(b"btcusdt@trade", b"btcusdt@depth"),
         lambda raw: raw.replace(b"btcusdt@trade", b"btcusdt"),
+        lambda raw: raw.replace(b"btcusdt@trade", b"!tcusdt@trade"),
+        lambda raw: raw.replace(b"btcusdt@trade", b"!trade"),
+        lambda raw: raw.replace(b"btcusdt@trade", b"@trade"),
+        lambda raw: raw.replace(b"btcusdt@trade", b""),
         lambda raw: raw.replace(b'"e":"trade"', b'"e":"trades"'),
         lambda raw: raw.replace(b"MARKET", b"MAR\\u0041KET"),
         lambda raw: raw.replace(b"MARKET", b"MAR\xffKET"),
@@ -212,7 +239,7 @@ def test_every_frame_of_the_real_capture_field_by_field(parser, usdm_capture):
     with gzip.open(usdm_capture) as lines:
         frames = [line.split(b" ", 1)[1].rstrip() for line in lines]
     taken = sum(same(parser, raw) for raw in frames)
-    assert (taken, len(frames)) == (93_953, 93_954)  # all but the snapshot
+    assert (taken, len(frames)) == (93_954, 93_954)
 
 
 @pytest.mark.capture
@@ -224,7 +251,8 @@ def test_frames_of_the_other_markets(shared_data, path):
     with gzip.open(file) as lines:
         frames = [line.split(b" ", 1)[1].rstrip() for line in lines]
     parser = FastParser(infer_instrument(frames, file))
-    assert sum(same(parser, raw) for raw in frames[::5]) >= len(frames[::5]) - 1  # all but the snapshot
+    snapshot = next(raw for raw in frames if raw.startswith(b'{"lastUpdateId'))
+    assert all(same(parser, raw) for raw in [snapshot, *frames[::5]])
 
 
 def mutate(rng, raw):

@@ -109,5 +109,5 @@ def test_a_whole_capture_in_one_call(usdm_capture):
     batch = FrameBatch.of(list(read_capture(usdm_capture)))
     records = BatchParser(BTCUSDT_USDM, arena_bytes=160 << 20).parse(batch)
     assert len(records.offsets) == len(batch.starts) == 93_954
-    assert int((records.offsets == DECLINED).sum()) == 1  # the snapshot
+    assert not (records.offsets == DECLINED).any()
     check(batch, FastParser(BTCUSDT_USDM), records)
