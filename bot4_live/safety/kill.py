@@ -18,6 +18,8 @@ from bot4_live.safety.exchange_clock import ExchangeClock
 from bot4_live.safety.flatten import Flattener
 from bot4_live.safety.flatten import Venue as FlattenVenue
 
+# What a venue or a malformed answer of its throws; none of it may end a kill.
+TROUBLE = (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError)
 _PAUSE_S = 0.05  # between attempts that got no answer
 
 
@@ -164,7 +166,7 @@ class Kill:
         while venue_ms is not None and self._clock() < self._deadline:
             try:
                 now_ms = self._venue.sync_time()
-            except OSError:
+            except TROUBLE:
                 expired = "recvWindow over (venue's clock not read)"
                 break
             if now_ms - venue_ms >= window_ms:
@@ -210,7 +212,7 @@ class Kill:
         started = self._clock()
         try:
             result, done = action(), True
-        except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
+        except TROUBLE as error:
             result, done = f"failed: {error}", False
         self._step(name, result, started, done)
         return done

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bot4_live.clock import boottime_ns
@@ -184,6 +184,7 @@ class Flaky(SafetyVenue):
     st.lists(st.sampled_from(["none", "before", "after", "strange"]), max_size=14),
     st.decimals("-2", "2", places=3),
 )
+@example(["none"] * 4 + ["strange"], Decimal("0.000"))  # the clock, in the wait before the second sweep
 def test_no_failure_ends_a_kill_or_turns_the_position(small_venue: Any, faults: list[str], amount: Decimal) -> None:
     from bot4_live.safety.venue import VenueError
 

@@ -153,9 +153,10 @@ def test_a_hung_watchdog_does_not_keep_bot4_kill_from_killing(guarded: Any, smal
     small_venue.rest("b4-00000001-00000001")
     path = guarded.settings.state_dir / audit.FILE
     until(path.exists)
-    os.kill(ready["pid"], signal.SIGSTOP)
     with path.open() as trail:
-        fcntl.flock(trail, fcntl.LOCK_EX)  # as if it hung while it wrote its audit line
+        # As if it hung while it wrote its audit line; stopped after the lock, or it might itself hold it for ever.
+        fcntl.flock(trail, fcntl.LOCK_EX)
+        os.kill(ready["pid"], signal.SIGSTOP)
         done = guarded.run("kill", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["kill_ms"] < 250 + 500 + 1000  # the second without an answer counts

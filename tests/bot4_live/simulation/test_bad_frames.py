@@ -20,7 +20,8 @@ MS = 1_000_000
 
 
 def test_every_reason_a_market_stream_can_give_is_listed() -> None:
-    assert {frame.reason for frame in bad_frames()} == set(Reason)
+    elsewhere = {Reason.BAD_CHECKSUM}  # Binance sends none
+    assert {frame.reason for frame in bad_frames()} == set(Reason) - elsewhere
 
 
 def test_each_is_refused_for_its_reason_and_the_book_stays_good() -> None:
