@@ -14,6 +14,17 @@ ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "golden"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Distribute tests by tests/schedule.py."""
+    import sys
+
+    sys.path.insert(0, str(ROOT))
+    from tests.schedule import UnitScheduling
+
+    return UnitScheduling(config, log)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The recorded captures; a test that needs them says so when they are absent."""

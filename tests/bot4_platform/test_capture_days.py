@@ -12,7 +12,7 @@ from bot4_platform.lake import Lake
 from bot4_platform.partitions import MarketDay
 from bot4_platform.run import materialize
 
-pytestmark = [pytest.mark.capture, pytest.mark.xdist_group("platform-dbt")]
+pytestmark = pytest.mark.capture
 
 TODAY = MarketDay("2024-08-08", "binance_usdm:BTCUSDT")
 TOMORROW = TODAY.shifted(1)

@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pytest
 
 from bot4_live.settings import Settings
 from bot4_platform.lake import Lake
 from bot4_platform.partitions import MarketDay
 from bot4_platform.quality.data_docs import build, offline, verdict
 from bot4_platform.run import materialize
-
-pytestmark = pytest.mark.xdist_group("platform-gx")
 
 TODAY = MarketDay("2024-08-08", "binance_usdm:BTCUSDT")
 START = 1_723_161_600 * 10**9 - 200 * 10**9

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pytest
 
 from bot4_live.settings import Settings
 from bot4_platform import dbt_runner
@@ -14,8 +13,6 @@ from bot4_platform.lake import Lake
 from bot4_platform.lake_tables import TABLES
 from bot4_platform.partitions import MarketDay
 from bot4_platform.run import materialize
-
-pytestmark = pytest.mark.xdist_group("platform-dbt")
 
 TODAY = MarketDay("2024-08-08", "binance_usdm:BTCUSDT")
 CANDLES = ["stg_trades", "candles_1m"]

@@ -17,8 +17,6 @@ from bot4_platform.lake import Lake
 from bot4_platform.partitions import MarketDay
 from bot4_platform.run import materialize
 
-pytestmark = pytest.mark.xdist_group("platform-run")
-
 MIDNIGHT = 1_723_161_600 * 10**9
 TODAY = MarketDay("2024-08-08", "binance_usdm:BTCUSDT")
 TOMORROW = TODAY.shifted(1)

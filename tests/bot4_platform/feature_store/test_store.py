@@ -20,8 +20,6 @@ from bot4_platform.journal_source import seals
 from bot4_platform.lake import Lake
 from bot4_platform.lake_tables import TABLES
 
-pytestmark = pytest.mark.xdist_group("platform-feast")
-
 DAY, MARKET = "2024-08-08", "binance_usdm:BTCUSDT"
 T0 = 1_723_075_200 * 10**9
 S = 10**9

@@ -15,7 +15,7 @@ from bot4_platform.run import materialize
 
 from .conftest import fill
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("platform-dbt")]
+pytestmark = pytest.mark.system
 
 TODAY = MarketDay("2024-08-08", "binance_usdm:BTCUSDT")
 CANDLES = ["stg_trades", "candles_1m"]

@@ -27,7 +27,7 @@ from bot4_live.settings import Settings
 BOT4 = [sys.executable, "-m", "bot4_live"]
 SPEED = 8.0
 TOKEN = "for-tests"
-ACCOUNTS = 12
+ACCOUNTS = 20
 # Quotes that follow every move (many orders and cancels), and quotes that wait to be met (fills).
 BUSY = {"BOT4_STRATEGY__REQUOTE_MS": "50", "BOT4_STRATEGY__HYSTERESIS_TICKS": "0"}
 PATIENT = {"BOT4_STRATEGY__REQUOTE_MS": "50", "BOT4_STRATEGY__HYSTERESIS_TICKS": "1000000"}

@@ -13,7 +13,7 @@ import pytest
 from bot4_live.journal.reader import Journal
 from bot4_live.safety import audit
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("main_job"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 INT, FLOAT, TEXT, YES_NO, MAP = int, (int, float), str, bool, dict
 FIELDS: dict[str, Any] = {

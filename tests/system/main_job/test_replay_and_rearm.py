@@ -20,7 +20,7 @@ from bot4_live.journal.reader import Segment, read_segment
 from bot4_live.safety import audit
 from bot4_live.settings import Settings
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("main_job"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 BOT4 = [sys.executable, "-m", "bot4_live"]
 MARKET = (Kind.BOOK_TICKER, Kind.DEPTH_DIFF, Kind.DEPTH_SNAPSHOT)

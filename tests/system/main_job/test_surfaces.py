@@ -24,7 +24,6 @@ from bot4_platform.mlops import registry
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.system,
-    pytest.mark.xdist_group("main_job"),
     pytest.mark.timeout(600),
 ]
 
