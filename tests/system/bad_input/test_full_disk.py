@@ -67,6 +67,7 @@ def test_recording_where_no_segment_fits(trader, small_disk):
     assert left(trader) == []
 
 
+@pytest.mark.slow  # trading until the disk is full goes the same way
 def test_recording_until_the_disk_is_full_and_after_room_was_made(trader, small_disk, tmp_path):
     disk = small_disk(SEGMENT_MIB + ROOM_MIB)
     trader.environment["BOT4_VAR"] = str(disk)

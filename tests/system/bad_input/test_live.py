@@ -113,6 +113,7 @@ def test_no_keys_an_absent_exchange_and_wrong_keys(trader, tmp_path):
             assert nothing_began(trader), name
 
 
+@pytest.mark.slow  # tests/system/live has a quicker sample
 def test_two_runners_of_one_account(trader, tmp_path):
     with watched(trader, tmp_path), trader.running("live", "--no-model", "--seconds", 60) as (process, ready):
         assert ready is not None
