@@ -21,6 +21,17 @@ from bot4_live.events import HEADER_SIZE, SCHEMA, Flag, Kind, Source
 from bot4_live.instrument import E8, Instrument
 from bot4_live.kernels import address, entry_point
 from bot4_live.market.bits import lowest_bit
+from bot4_live.market.level_text import (
+    C_LOT,
+    C_PRICE_DIGITS,
+    C_QTY_DIGITS,
+    C_SPOT,
+    C_SYMBOL,
+    C_SYMBOL_SIZE,
+    C_TICK,
+    C_WORD,
+    levels,
+)
 from bot4_live.market.parser import MAX_FRAME, MAX_LEVELS, MAX_MS, Rejected, parse
 from bot4_live.market.scan import (
     BLOCK,
@@ -28,7 +39,6 @@ from bot4_live.market.scan import (
     ZERO,
     byte_at,
     decimal,
-    find_marks,
     find_text,
     int_at,
     integer,
@@ -36,7 +46,6 @@ from bot4_live.market.scan import (
     page_end,
     store64,
     text_end,
-    units_between,
     word_at,
 )
 
@@ -88,81 +97,7 @@ _ONE_KEY, _ONE_KEY_MASK = _packed(b'"\0":'), _packed(b"\xff\0\xff\xff")
 _TWO_KEY, _TWO_KEY_MASK = _packed(b'"\0\0":'), _packed(b"\xff\0\0\xff\xff")
 _TWO, _NUL, _U1 = np.uint64(0xFFFF), np.uint64(0), np.uint64(1)
 
-# What a kernel knows of the instrument: int64 words at `config`.
-_C_TICK, _C_LOT, _C_WORD, _C_PRICE_DIGITS, _C_QTY_DIGITS, _C_SPOT, _C_SYMBOL_SIZE, _C_SYMBOL = (8 * i for i in range(8))
 _SYMBOL_WORDS = 8
-
-
-@njit(cache=True, forceinline=True)
-def _level(addr: int, safe: int, price_digits: int, qty_digits: int) -> tuple[int, int, int]:
-    """Read `["p","q"]`, found by the quotes and points of one block: return (price, qty, address after), -1 if odd."""
-    if price_digits < 0 or qty_digits < 0 or addr + 2 + BLOCK + 8 > safe:
-        return 0, 0, -1
-    quotes, points = find_marks(addr + 2)
-    second = quotes & (quotes - _U1)
-    third = second & (second - _U1)
-    if third == _NUL:
-        return 0, 0, -1
-    end, start, last = lowest_bit(quotes), lowest_bit(second), lowest_bit(third)
-    if (
-        byte_at(addr) != _LIST
-        or byte_at(addr + 1) != QUOTE
-        or start != end + 2
-        or byte_at(addr + end + 3) != _COMMA
-        or byte_at(addr + last + 3) != _END
-    ):
-        return 0, 0, -1
-    point = lowest_bit(points | (quotes ^ second))
-    price = units_between(addr + 2, min(point, end), end, price_digits)
-    # Points after the second quote; the third one stands for "none".
-    point = lowest_bit((points & ~(second ^ (second - _U1))) | third)
-    size = last - start - 1
-    qty = units_between(addr + 3 + start, min(point - start - 1, size), size, qty_digits)
-    return price, qty, (addr + last + 4 if price >= 0 and qty >= 0 else -1)
-
-
-@njit(cache=True)
-def _level_of_any_form(
-    addr: int, safe: int, tick: int, lot: int, price_digits: int, qty_digits: int
-) -> tuple[int, int, int]:
-    """Do the same where the block is too short for the level, or the text ends, or a unit is no power of ten."""
-    if byte_at(addr) != _LIST:
-        return 0, 0, -1
-    price, addr = decimal(addr + 1, tick, price_digits, safe)
-    if addr < 0 or byte_at(addr) != _COMMA:
-        return 0, 0, -1
-    qty, addr = decimal(addr + 1, lot, qty_digits, safe)
-    return price, qty, (addr + 1 if addr >= 0 and byte_at(addr) == _END else -1)
-
-
-@njit(cache=True)
-def _levels(addr: int, safe: int, config: int, out: int, limit: int) -> tuple[int, int]:
-    """Write the levels `[["p","q"],...]` to `out`; return (address after the last, address after the text), -1 none."""
-    if byte_at(addr) != _LIST:
-        return out, -1
-    addr += 1
-    if byte_at(addr) == _END:
-        return out, addr + 1
-    tick, lot = int_at(config + _C_TICK), int_at(config + _C_LOT)
-    price_digits = int_at(config + _C_PRICE_DIGITS)
-    qty_digits = int_at(config + _C_QTY_DIGITS)
-    while True:
-        if out >= limit:
-            return out, -1
-        price, qty, after = _level(addr, safe, price_digits, qty_digits)
-        if after < 0:
-            price, qty, after = _level_of_any_form(addr, safe, tick, lot, price_digits, qty_digits)
-            if after < 0:
-                return out, -1
-        store64(out, price)
-        store64(out + 8, qty)
-        out += 16
-        c = byte_at(after)
-        addr = after + 1
-        if c == _END:
-            return out, addr
-        if c != _COMMA:
-            return out, -1
 
 
 @njit(cache=True, forceinline=True)
@@ -275,8 +210,8 @@ def _common(key: int, addr: int, kind: int, config: int, safe: int) -> tuple[int
     if key == _EVENT:
         return _BIT_E, 0, _named(addr, kind, safe)
     if key == _SYMBOL:
-        size = int_at(config + _C_SYMBOL_SIZE)
-        if byte_at(addr) != QUOTE or not matches(addr + 1, config + _C_SYMBOL, size, safe):
+        size = int_at(config + C_SYMBOL_SIZE)
+        if byte_at(addr) != QUOTE or not matches(addr + 1, config + C_SYMBOL, size, safe):
             return _BIT_SYMBOL, 0, -1
         addr += 1 + size
         return _BIT_SYMBOL, 0, (addr + 1 if byte_at(addr) == QUOTE else -1)
@@ -287,7 +222,7 @@ def _common(key: int, addr: int, kind: int, config: int, safe: int) -> tuple[int
 def _head(out: int, size: int, config: int, kind: int, exch_ms: int, a: int, b: int) -> None:
     """Write a header; seq and receive time are 0, the raw reference -1."""
     store64(out, size)
-    store64(out + 8, int_at(config + _C_WORD) | kind)
+    store64(out + 8, int_at(config + C_WORD) | kind)
     store64(out + 16, 0)
     store64(out + 24, 0)
     store64(out + 32, exch_ms * 1_000_000)
@@ -319,13 +254,13 @@ def _diff(addr: int, end: int, safe: int, config: int, out: int) -> int:
             previous, addr = integer(addr, safe)
         elif key == _BIDS:
             bit = _BIT_BIDS
-            to, addr = _levels(addr, safe, config, body, limit)
+            to, addr = levels(addr, safe, config, body, limit)
             n_bids = (to - body) >> 4
         elif key == _ASKS:
             bit = _BIT_ASKS
             if not seen & _BIT_BIDS:  # bids are written first: these are read again at the end
                 asks = addr
-            to, addr = _levels(addr, safe, config, to, limit)
+            to, addr = levels(addr, safe, config, to, limit)
         else:
             bit, value, after = _common(key, addr, _DIFF, config, safe)
             addr = after if bit else _skip(key, addr, end, safe)
@@ -342,12 +277,12 @@ def _diff(addr: int, end: int, safe: int, config: int, out: int) -> int:
             break
     if c != _CLOSE or addr + 1 != end:
         return 0
-    need = _NEED_DIFF & ~_BIT_PREVIOUS if int_at(config + _C_SPOT) else _NEED_DIFF
+    need = _NEED_DIFF & ~_BIT_PREVIOUS if int_at(config + C_SPOT) else _NEED_DIFF
     exch_ms = happened if happened != 0 else sent
     if seen & need != need or not 0 < exch_ms < MAX_MS or last < first:
         return 0
     if asks != 0:
-        to, addr = _levels(asks, safe, config, to, limit)
+        to, addr = levels(asks, safe, config, to, limit)
         if addr < 0:
             return 0
     _head(out, to - out, config, _DIFF, exch_ms, first, last)
@@ -359,9 +294,9 @@ def _diff(addr: int, end: int, safe: int, config: int, out: int) -> int:
 @njit(cache=True)
 def _ticker(addr: int, end: int, safe: int, config: int, out: int) -> int:
     seen = last = sent = happened = bid = bid_qty = ask = ask_qty = 0
-    tick, lot = int_at(config + _C_TICK), int_at(config + _C_LOT)
-    price_digits = int_at(config + _C_PRICE_DIGITS)
-    qty_digits = int_at(config + _C_QTY_DIGITS)
+    tick, lot = int_at(config + C_TICK), int_at(config + C_LOT)
+    price_digits = int_at(config + C_PRICE_DIGITS)
+    qty_digits = int_at(config + C_QTY_DIGITS)
     while True:
         key, addr = _key(addr, safe)
         if addr < 0:
@@ -398,7 +333,7 @@ def _ticker(addr: int, end: int, safe: int, config: int, out: int) -> int:
             break
     if c != _CLOSE or addr + 1 != end:
         return 0
-    spot = int_at(config + _C_SPOT) != 0
+    spot = int_at(config + C_SPOT) != 0
     need = _NEED_TICKER & ~_BIT_E if spot else _NEED_TICKER
     exch_ms = happened if happened != 0 else sent
     if seen & need != need or not 0 <= exch_ms < MAX_MS or (exch_ms == 0 and not spot):
@@ -414,9 +349,9 @@ def _ticker(addr: int, end: int, safe: int, config: int, out: int) -> int:
 @njit(cache=True)
 def _trade(addr: int, end: int, safe: int, config: int, out: int) -> int:
     seen = trade_id = sent = happened = price = qty = flags = 0
-    tick, lot = int_at(config + _C_TICK), int_at(config + _C_LOT)
-    price_digits = int_at(config + _C_PRICE_DIGITS)
-    qty_digits = int_at(config + _C_QTY_DIGITS)
+    tick, lot = int_at(config + C_TICK), int_at(config + C_LOT)
+    price_digits = int_at(config + C_PRICE_DIGITS)
+    qty_digits = int_at(config + C_QTY_DIGITS)
     while True:
         key, addr = _key(addr, safe)
         if addr < 0:
@@ -492,11 +427,11 @@ def _snapshot(addr: int, end: int, safe: int, config: int, out: int) -> int:
             w = word_at(addr, safe)
             if (w & _6) == _BIDS_NAME:
                 bit = _BIT_BIDS
-                to, addr = _levels(addr + 6, safe, config, body, limit)
+                to, addr = levels(addr + 6, safe, config, body, limit)
                 n_bids = (to - body) >> 4
             elif (w & _6) == _ASKS_NAME and seen & _BIT_BIDS:
                 bit = _BIT_ASKS
-                to, addr = _levels(addr + 6, safe, config, to, limit)
+                to, addr = levels(addr + 6, safe, config, to, limit)
             elif w == _SYMBOL_NAME:
                 bit = _BIT_SYMBOL
                 addr = _common(_SYMBOL, addr + 8, _SNAPSHOT, config, safe)[2]
@@ -512,7 +447,7 @@ def _snapshot(addr: int, end: int, safe: int, config: int, out: int) -> int:
     if c != _CLOSE or addr != end or not seen & _BIT_ASKS or exch_ms >= MAX_MS:
         return 0
     _head(out, to - out, config, _SNAPSHOT, exch_ms, last, last)
-    store64(out + 8, int_at(config + _C_WORD) + _FROM_REST | _SNAPSHOT)
+    store64(out + 8, int_at(config + C_WORD) + _FROM_REST | _SNAPSHOT)
     store64(out + HEADER_SIZE, 0)
     store64(out + HEADER_SIZE + 8, n_bids)
     return to - out
@@ -565,15 +500,15 @@ def _digits_of(unit_e8: int) -> int:
 
 
 def parser_config(instrument: Instrument) -> np.ndarray:
-    """Return what the kernels know of an instrument, int64 words (see `_C_TICK` and those after it).
+    """Return what the kernels know of an instrument, int64 words (see `C_TICK` and those after it).
 
     Raises ValueError for a symbol longer than 64 bytes.
     """
     symbol = instrument.symbol.encode()
     if not 0 < len(symbol) <= 8 * _SYMBOL_WORDS:
         raise ValueError(f"symbol of {len(symbol)} bytes; 1 to {8 * _SYMBOL_WORDS} can be parsed")
-    config = np.zeros(_C_SYMBOL // 8 + _SYMBOL_WORDS + 1, np.int64)
-    config[: _C_SYMBOL // 8] = (
+    config = np.zeros(C_SYMBOL // 8 + _SYMBOL_WORDS + 1, np.int64)
+    config[: C_SYMBOL // 8] = (
         instrument.tick_e8,
         instrument.lot_e8,
         _FIXED | instrument.id << 32 | instrument.version << 48,
@@ -582,7 +517,7 @@ def parser_config(instrument: Instrument) -> np.ndarray:
         instrument.venue == "binance_spot",
         len(symbol),
     )
-    config[_C_SYMBOL // 8 :].view(np.uint8)[: len(symbol)] = np.frombuffer(symbol, np.uint8)
+    config[C_SYMBOL // 8 :].view(np.uint8)[: len(symbol)] = np.frombuffer(symbol, np.uint8)
     return config
 
 
