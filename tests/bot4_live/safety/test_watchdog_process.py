@@ -211,7 +211,7 @@ def test_a_hung_runner_is_paused_and_its_orders_cancelled(guarded: Any, small_ve
     runner.send_signal(signal.SIGSTOP)
     until(lambda: not small_venue.orders, 6)
     assert guarded.block().get("mode") == Mode.PAUSE
-    assert guarded.status()["lights"]["yellow"]
+    until(lambda: guarded.status()["lights"]["yellow"])  # the status file is written beside the loop
     assert guarded.run("mode", "normal").returncode == 1
     runner.send_signal(signal.SIGCONT)
     until(lambda: guarded.status()["mode"] == "NORMAL", 5)  # calm for the whole (short) cooldown
