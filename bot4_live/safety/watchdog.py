@@ -24,7 +24,7 @@ from bot4_live.safety.kill_run import KillRun, take_lease, unfinished
 from bot4_live.safety.modes import Answer, ModeMachine
 from bot4_live.safety.panel import Lights, Panel
 from bot4_live.safety.runner_watch import RunnerWatch
-from bot4_live.safety.venue import SafetyVenue
+from bot4_live.safety.venue import SafetyVenue, VenueError
 from bot4_live.safety.worker import Worker
 from bot4_live.settings import Settings
 
@@ -43,7 +43,8 @@ class Watchdog:
     ) -> None:
         """Become the account's watchdog; `wake` ends a wait early (the panel sets it at each edge).
 
-        Raises OSError when the account has one already, ValueError without an API key of its own.
+        Raises OSError when the account has one already, ValueError without an API key of its own or when the venue
+        refuses it. A venue that does not answer is no reason not to guard.
         """
         key, secret = settings.watchdog_api_key.get_secret_value(), settings.watchdog_api_secret.get_secret_value()
         if not key or not secret:
@@ -52,6 +53,8 @@ class Watchdog:
                 "(a key of its own, so that it can act when the runner's is used up or revoked)"
             )
         self.settings, self.panel, self._clock = settings, panel, clock
+        self.venue = SafetyVenue(settings.rest_url, key, secret)
+        _require_key(self.venue)
         self._lock = _only_one(settings)
         self.block = ControlBlock.create(settings.shm_dir / CONTROL_FILE)
         take_lease(self.block)  # until armed below
@@ -62,7 +65,6 @@ class Watchdog:
             least_epoch=max(0, self.block.get("arming_epoch")),
             clock=clock,
         )
-        self.venue = SafetyVenue(settings.rest_url, key, secret)
         self.runner = RunnerWatch(self.block)
         self.kill: KillRun | None = None
         self.stop = threading.Event()
@@ -225,6 +227,7 @@ class Watchdog:
             if self._armed:
                 self.venue.sync_time()
                 self.venue.filters(self.settings.symbol)
+                self.venue.open_orders()  # signed: a key that was revoked shows before it is needed
             self.warnings.pop("venue", None)
         finally:
             self._hang_up_unless_armed()
@@ -367,6 +370,21 @@ class Watchdog:
         self.panel.close()
         self.venue.close()
         os.close(self._lock)
+
+
+def _require_key(venue: SafetyVenue) -> None:
+    try:
+        venue.open_orders()
+    except VenueError as error:
+        if error.refuses_key:
+            raise ValueError(
+                f"{error}; set BOT4_WATCHDOG_API_KEY and BOT4_WATCHDOG_API_SECRET to a key of this account "
+                "that may cancel and trade: a watchdog that cannot act protects nothing"
+            ) from None
+    except OSError:
+        pass  # it may come back; until then status and lights warn
+    finally:
+        venue.close()
 
 
 def _only_one(settings: Settings) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from bot4_live.clock import boottime_ns
 from bot4_live.events import Mode
@@ -24,6 +25,34 @@ def dog(account: Settings) -> Iterator[Watchdog]:
     watchdog = Watchdog(account, Panel("mock", wake.set), wake)
     yield watchdog
     watchdog.close()
+
+
+def test_a_key_that_the_venue_refuses_is_no_guard(account: Settings) -> None:
+    wrong = account.model_copy(update={"watchdog_api_secret": SecretStr("not-the-secret")})
+    wake = threading.Event()
+    with pytest.raises(ValueError, match="BOT4_WATCHDOG_API_KEY") as refused:
+        Watchdog(wrong, Panel("mock", wake.set), wake)
+    assert "not-the-secret" not in str(refused.value)
+    assert not account.shm_dir.exists()  # nothing was begun
+
+
+def test_a_venue_that_is_away_is_no_reason_not_to_guard(account: Settings, small_venue: Any) -> None:
+    small_venue.close()
+    wake = threading.Event()
+    dog = Watchdog(account, Panel("mock", wake.set), wake)
+    try:
+        turn_until(dog, lambda: "venue" in dog.warnings)
+        assert dog.block.may_send(boottime_ns())
+    finally:
+        dog.close()
+
+
+def test_a_key_that_is_revoked_later_is_a_warning(dog: Watchdog, small_venue: Any) -> None:
+    turn_until(dog, lambda: small_venue.names().count("GET /fapi/v1/openOrders") == 2)
+    refusal = b'{"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}'
+    small_venue.answer_after["GET /fapi/v1/openOrders"] = (401, refusal)
+    dog._venue_ns = 0  # due again at once
+    turn_until(dog, lambda: "-2015" in dog.warnings.get("venue", ""))
 
 
 def turn_until(dog: Watchdog, done: Callable[[], object], seconds: float = 10) -> None:
