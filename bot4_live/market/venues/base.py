@@ -203,9 +203,22 @@ class VenueFeed(Emitter, ABC):
         checksum: int | None = None,
     ) -> None:
         """Replace a book: it is live. Without `update_id` its events are counted instead. Raises Refused."""
-        if self._measure(book, (*bids, *asks)):
-            return
-        new_bids, new_asks = self._levels(book, bids, asks)
+        if not self._measure(book, (*bids, *asks)):
+            self._replace(
+                book, *self._levels(book, bids, asks), exch_ns=exch_ns, update_id=update_id, checksum=checksum
+            )
+
+    def _replace(
+        self,
+        book: VenueBook,
+        new_bids: list[Level],
+        new_asks: list[Level],
+        *,
+        exch_ns: int = 0,
+        update_id: int | None = None,
+        checksum: int | None = None,
+    ) -> None:
+        """Do what `_snapshot` says with levels whose numbers are read."""
         check_id(update_id)
         book.bids.replace(new_bids)
         book.asks.replace(new_asks)
@@ -233,9 +246,20 @@ class VenueFeed(Emitter, ABC):
         The caller has checked its sequence rule (`_gap` where it does not hold). An update of a stale book is
         journaled and nothing else. Raises Refused, before anything is applied.
         """
-        if self._measure(book, (*bids, *asks)):
-            return
-        new_bids, new_asks = self._levels(book, bids, asks)
+        if not self._measure(book, (*bids, *asks)):
+            self._change(book, *self._levels(book, bids, asks), exch_ns=exch_ns, ids=ids, checksum=checksum)
+
+    def _change(
+        self,
+        book: VenueBook,
+        new_bids: list[Level],
+        new_asks: list[Level],
+        *,
+        exch_ns: int = 0,
+        ids: tuple[int, int, int] | None = None,
+        checksum: int | None = None,
+    ) -> None:
+        """Do what `_update` says with levels whose numbers are read."""
         exch_ns = check_time(exch_ns)
         for number in ids or ():
             check_id(number)

@@ -10,7 +10,6 @@ before the subscription: its newest becomes a TICKER. Written from the venue's d
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -20,9 +19,10 @@ import numpy as np
 from bot4_live.events import Field, Reason
 from bot4_live.market.feed_core import RawLog
 from bot4_live.market.venues.base import RawLevels, Refused, VenueFeed
+from bot4_live.market.venues.coinbase_frames import decoded, request
 from bot4_live.market.venues.ladder import VenueBook
 from bot4_live.market.venues.registry import Instruments
-from bot4_live.market.venues.times import rfc3339_ns
+from bot4_live.market.venues.times import rfc3339_ns_or_0
 
 
 class _Frame(msgspec.Struct):
@@ -109,11 +109,8 @@ class CoinbaseFeed(VenueFeed):
     @classmethod
     def recognises(cls, raw: bytes) -> bool:
         """Return whether this frame can only be this feed's."""
-        try:
-            frame = _frame.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return False
-        return frame.sequence_num >= 0 and frame.channel in (_BOOK, _TRADES, *_TICKERS)
+        frame = decoded(_frame, raw)
+        return frame is not None and frame.sequence_num >= 0 and frame.channel in (_BOOK, _TRADES, *_TICKERS)
 
     def on_connect(self, recv_ns: int) -> list[np.ndarray]:
         """Open: the venue counts from 0 on each connection."""
@@ -136,7 +133,7 @@ class CoinbaseFeed(VenueFeed):
         if frame.channel == _TRADES:
             self._trades_of(frame)
         elif frame.channel in _TICKERS:
-            at = _time(frame.timestamp)
+            at = rfc3339_ns_or_0(frame.timestamp)
             for event in _tickers.decode(frame.events):
                 for ticker in event.tickers:
                     self._ticker(self._known(ticker.product_id), ticker.values(), exch_ns=at)
@@ -147,11 +144,11 @@ class CoinbaseFeed(VenueFeed):
 
     def subscribe(self, names: Sequence[str]) -> list[bytes]:
         """Return one frame a channel."""
-        return [_request("subscribe", names, channel) for channel in _CHANNELS]
+        return [request("subscribe", names, channel) for channel in _CHANNELS]
 
     def resubscribe(self, name: str) -> list[bytes]:
         """Return the frames that leave and enter level2, which begins with a snapshot."""
-        return [_request("unsubscribe", [name], "level2"), _request("subscribe", [name], "level2")]
+        return [request("unsubscribe", [name], "level2"), request("subscribe", [name], "level2")]
 
     def _follow(self, number: int) -> None:
         """Check the frame's number; what is missing makes every book stale."""
@@ -168,7 +165,7 @@ class CoinbaseFeed(VenueFeed):
         self._last = number
 
     def _books_of(self, frame: _Frame) -> None:
-        at, number = _time(frame.timestamp), frame.sequence_num
+        at, number = rfc3339_ns_or_0(frame.timestamp), frame.sequence_num
         events = _books.decode(frame.events)
         merged: dict[str, _BookEvent] = {}
         for event in events:
@@ -199,7 +196,7 @@ class CoinbaseFeed(VenueFeed):
 
     def _trades_of(self, frame: _Frame) -> None:
         for group in _trades.decode(frame.events):
-            read = sorted((_time(t.time), _trade_id(t.trade_id), t) for t in group.trades)
+            read = sorted((rfc3339_ns_or_0(t.time), _trade_id(t.trade_id), t) for t in group.trades)
             books = {t.product_id: self._known(t.product_id) for *_, t in read}
             if group.type == "snapshot":
                 newest = {t.product_id: (at, number, t) for at, number, t in read}
@@ -221,11 +218,3 @@ def _trade_id(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise Refused(Reason.BAD_NUMBER, f"trade id {text[:40]!r}")
     return int(text)
-
-
-def _request(what: str, names: Sequence[str], channel: str) -> bytes:
-    return json.dumps({"type": what, "product_ids": list(names), "channel": channel}).encode()
-
-
-def _time(text: str) -> int:
-    return rfc3339_ns(text) if text else 0

@@ -10,7 +10,6 @@ tells of a trade before it: it becomes a TICKER, not a TRADE, or features would 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -18,7 +17,8 @@ import msgspec
 
 from bot4_live.events import Field
 from bot4_live.market.venues.base import VenueFeed
-from bot4_live.market.venues.times import rfc3339_ns
+from bot4_live.market.venues.coinbase_frames import decoded, request
+from bot4_live.market.venues.times import rfc3339_ns_or_0
 
 
 class _Frame(msgspec.Struct):
@@ -92,11 +92,8 @@ class CoinbaseExchangeFeed(VenueFeed):
     @classmethod
     def recognises(cls, raw: bytes) -> bool:
         """Return whether this frame can only be this feed's."""
-        try:
-            frame = _frame.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return False
-        return bool(frame.product_id) and frame.type in (*_BOOKS, *_TRADES, "ticker")
+        frame = decoded(_frame, raw)
+        return frame is not None and bool(frame.product_id) and frame.type in (*_BOOKS, *_TRADES, "ticker")
 
     def decode(self, raw: bytes) -> None:
         """Read one frame."""
@@ -111,20 +108,20 @@ class CoinbaseExchangeFeed(VenueFeed):
         book = self._book(frame.product_id)
         if frame.type == "snapshot":
             snapshot = _snapshot.decode(raw)
-            self._snapshot(book, snapshot.bids, snapshot.asks, exch_ns=_time(snapshot.time))
+            self._snapshot(book, snapshot.bids, snapshot.asks, exch_ns=rfc3339_ns_or_0(snapshot.time))
         elif frame.type == "l2update":
             update = _update.decode(raw)
             bids = [(price, qty) for side, price, qty in update.changes if side == "buy"]
             asks = [(price, qty) for side, price, qty in update.changes if side == "sell"]
-            self._update(book, bids, asks, exch_ns=_time(update.time))
+            self._update(book, bids, asks, exch_ns=rfc3339_ns_or_0(update.time))
         elif frame.type == "ticker":
             self._harmless()
             ticker = _ticker.decode(raw)
-            self._ticker(book, ticker.values(), trade_id=ticker.trade_id, exch_ns=_time(ticker.time))
+            self._ticker(book, ticker.values(), trade_id=ticker.trade_id, exch_ns=rfc3339_ns_or_0(ticker.time))
         else:
             self._harmless()
             match = _match.decode(raw)
-            at = _time(match.time)
+            at = rfc3339_ns_or_0(match.time)
             if frame.type == "match":
                 self._trade(book, match.trade_id, match.price, match.size, sell=match.side == "buy", exch_ns=at)
             else:
@@ -133,16 +130,8 @@ class CoinbaseExchangeFeed(VenueFeed):
 
     def subscribe(self, names: Sequence[str]) -> list[bytes]:
         """Return one frame for all three channels."""
-        return [_request("subscribe", names, _CHANNELS)]
+        return [request("subscribe", names, _CHANNELS)]
 
     def resubscribe(self, name: str) -> list[bytes]:
         """Return the frames that leave and enter level2, which begins with a snapshot."""
-        return [_request("unsubscribe", [name], ["level2"]), _request("subscribe", [name], ["level2"])]
-
-
-def _request(what: str, names: Sequence[str], channels: list[str]) -> bytes:
-    return json.dumps({"type": what, "product_ids": list(names), "channels": channels}).encode()
-
-
-def _time(text: str) -> int:
-    return rfc3339_ns(text) if text else 0
+        return [request("unsubscribe", [name], ["level2"]), request("subscribe", [name], ["level2"])]

@@ -20,7 +20,7 @@ from bot4_live.market.feed_core import RawLog
 from bot4_live.market.venues.base import RawLevels, Refused, VenueFeed
 from bot4_live.market.venues.ladder import Level, VenueBook
 from bot4_live.market.venues.registry import Instruments
-from bot4_live.market.venues.times import rfc3339_ns
+from bot4_live.market.venues.times import rfc3339_ns, rfc3339_ns_or_0
 
 CHECKED_LEVELS = 10
 DEPTHS = (10, 25, 100, 500, 1000)
@@ -209,7 +209,7 @@ class KrakenFeed(VenueFeed):
         messages = _books.decode(outer.data)
         for book, message in zip(self._books(m.symbol for m in messages), messages, strict=True):
             bids, asks = _levels(message.bids), _levels(message.asks)
-            exch_ns = rfc3339_ns(message.timestamp) if message.timestamp else 0
+            exch_ns = rfc3339_ns_or_0(message.timestamp)
             self._check_form(book, (*bids, *asks), new=outer.type == "snapshot")
             if outer.type == "snapshot":
                 self._snapshot(book, bids, asks, exch_ns=exch_ns, checksum=message.checksum)
@@ -231,7 +231,7 @@ class KrakenFeed(VenueFeed):
     def _new_tickers(self, outer: _Outer) -> None:
         for ticker in _tickers.decode(outer.data):
             fields = [(field, _number(getattr(ticker, name))) for name, field in _TICKER_FIELDS]
-            exch_ns = rfc3339_ns(ticker.timestamp) if ticker.timestamp else 0
+            exch_ns = rfc3339_ns_or_0(ticker.timestamp)
             self._ticker(self._known(ticker.symbol), fields, exch_ns=exch_ns)
 
     # v1

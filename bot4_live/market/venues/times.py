@@ -20,6 +20,11 @@ def rfc3339_ns(text: str) -> int:
     return _second(whole) * _NS + (int(fraction.ljust(9, "0")) if point else 0)
 
 
+def rfc3339_ns_or_0(text: str) -> int:
+    """Return the ns of a time, 0 where the venue says none. Raises Refused."""
+    return rfc3339_ns(text) if text else 0
+
+
 @lru_cache(maxsize=256)
 def _second(text: str) -> int:
     try:
