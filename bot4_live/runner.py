@@ -101,7 +101,7 @@ class Runner:
 
     def _recover(self) -> None:
         settings = self.settings
-        settle(settings.journal_dir, settings.shm_dir)
+        settle(settings.journal_dir, settings.shm_dir, policy=settings.journal.policy())
         self.recovered = recovery.recover(settings.journal_dir, settings.state_dir, settings.models_dir, self._say)
         self.models = ModelWatch(settings.models_dir, self.recovered.engine)
         self._swap = None if self.options.no_model else self.models.load_first()
@@ -167,7 +167,7 @@ class Runner:
         epoch = next_epoch(settings.state_dir / "order_epoch")
         self.session = f"{settings.account}-{epoch:08d}"
         head = opening.header(settings, market, instrument, self.session, epoch, found.last_seq + 1)
-        journal = JournalClient(settings.journal_dir, head, settings.shm_dir)
+        journal = JournalClient(settings.journal_dir, head, settings.shm_dir, policy=settings.journal.policy())
         core = Core(market.clock, journal, found.engine, found.ledger, found.last_seq + 1)
         core.dispatcher = Dispatcher(rest, gateway, self.control.gate, found.ledger, core.publish)
         self.context = Context(

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from bot4_live import settings_errors
+from bot4_live.journal.policy import Policy
 from bot4_live.settings_errors import WrongSettings
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -59,6 +60,31 @@ class StrategyParams(BaseModel):
         return [(PARAM_IDS[name], float(getattr(self, name))) for name in type(self).model_fields]
 
 
+class JournalSettings(BaseModel):
+    """How the journal is cut, and what a power cut may take of it (the death of a process takes nothing)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    segment_mb: Annotated[int, Field(ge=1, le=512, description="size at which a new segment begins, MiB")] = 256
+    rotate_s: Annotated[int, Field(ge=1, le=86_400, description="a new segment every so often, divides a day")] = 86_400
+    fsync: Annotated[
+        Literal["batch", "interval", "rotation"],
+        Field(description="when it is made durable: every batch, every fsync_ms, or with the segment's end"),
+    ] = "interval"
+    fsync_ms: Annotated[int, Field(ge=1, le=60_000, description="how often `interval` syncs, ms")] = 100
+
+    @field_validator("rotate_s")
+    @classmethod
+    def _divides_a_day(cls, value: int) -> int:
+        if 86_400 % value:
+            raise ValueError("does not divide a day; e.g. 3600 or 900 does")
+        return value
+
+    def policy(self) -> Policy:
+        """Return it as the writer takes it."""
+        return Policy(self.segment_mb << 20, self.rotate_s, self.fsync, self.fsync_ms)
+
+
 # Ids are frozen: a journal names params by them. New ones are added at the end, none is reused.
 PARAM_IDS: dict[str, int] = {
     "gamma": 0, "horizon_s": 1, "urgency": 2, "intensity_k": 3, "sigma": 4, "adverse_selection_bp": 5,
@@ -103,6 +129,7 @@ class Settings(BaseSettings):
     ] = 300.0
     feeder_poll_s: Annotated[float, Field(gt=0, description="how often the online store is read, real seconds")] = 1.0
     strategy: StrategyParams = StrategyParams()
+    journal: JournalSettings = JournalSettings()
 
     @field_validator("var")
     @classmethod
@@ -193,11 +220,11 @@ def load(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise WrongSettings(settings_errors.lines(error, Settings, PREFIX)) from None
-    except SettingsError:
+    except SettingsError as error:
         # Only a nested field is parsed as JSON, and only when it is given whole.
-        raise WrongSettings(
-            ["BOT4_STRATEGY is not JSON; give an object, or single values such as BOT4_STRATEGY__GAMMA=0.1"]
-        ) from None
+        name = "BOT4_JOURNAL" if '"journal"' in str(error) else "BOT4_STRATEGY"
+        example = "BOT4_JOURNAL__ROTATE_S=3600" if name == "BOT4_JOURNAL" else "BOT4_STRATEGY__GAMMA=0.1"
+        raise WrongSettings([f"{name} is not JSON; give an object, or single values such as {example}"]) from None
 
 
 PREFIX = "BOT4_"

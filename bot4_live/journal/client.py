@@ -7,13 +7,15 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from bot4_live.journal import writer
-from bot4_live.journal.layout import SEGMENT_BYTES, SegmentHeader
+from bot4_live.journal.layout import SegmentHeader
 from bot4_live.journal.locks import FileLock, is_held
+from bot4_live.journal.policy import Policy
 from bot4_live.journal.raw_log import ENTRY, RawReader
 from bot4_live.journal.ring import Ring
 from bot4_live.journal.segment import recover, reserve
@@ -23,7 +25,7 @@ FULL_WAIT_S = 2.0
 SETTLE_S = 20.0
 
 
-def settle(directory: Path, shm_dir: Path, *, timeout_s: float = SETTLE_S) -> None:
+def settle(directory: Path, shm_dir: Path, *, timeout_s: float = SETTLE_S, policy: Policy | None = None) -> None:
     """Bring a journal to rest before reading its end: let a former writer finish, or finish its work here.
 
     After this the journal holds everything that was appended and every segment is sealed. Raises BlockingIOError
@@ -32,14 +34,14 @@ def settle(directory: Path, shm_dir: Path, *, timeout_s: float = SETTLE_S) -> No
     producer = shm_dir / "producer.lock"
     if is_held(producer):
         raise _taken(producer.read_text().strip())
-    _settle(directory, shm_dir, timeout_s)
+    _settle(directory, shm_dir, timeout_s, policy or Policy())
 
 
 def _taken(pid: str) -> BlockingIOError:
     return BlockingIOError(errno.EAGAIN, f"process {pid} already writes this account's journal; stop it first")
 
 
-def _settle(directory: Path, shm_dir: Path, timeout_s: float) -> None:
+def _settle(directory: Path, shm_dir: Path, timeout_s: float, policy: Policy) -> None:
     lock_path = directory / ".writer.lock"
     ring_path = shm_dir / "journal.ring"
     deadline = time.monotonic() + timeout_s
@@ -51,7 +53,7 @@ def _settle(directory: Path, shm_dir: Path, timeout_s: float) -> None:
         return
     if ring_path.exists():
         header, _ = SegmentHeader.decode((shm_dir / "journal.header").read_bytes())
-        writer.run(ring_path, directory, header, shm_dir / "nobody.lock", SEGMENT_BYTES)
+        writer.run(ring_path, directory, header, shm_dir / "nobody.lock", policy)
     recover(directory)
 
 
@@ -64,21 +66,26 @@ class JournalClient:
         header: SegmentHeader,
         shm_dir: Path,
         *,
-        segment_bytes: int = SEGMENT_BYTES,
+        segment_bytes: int = 0,
         ring_bytes: int = RING_BYTES,
+        policy: Policy | None = None,
     ) -> None:
-        """Take the journal. Raises BlockingIOError when another has it, OSError when the disk has no room for it."""
+        """Take the journal; `segment_bytes` goes before the policy's own.
+
+        Raises BlockingIOError when another has it, OSError when the disk has no room for it.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         shm_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.directory, self.shm_dir = directory, shm_dir
-        self._segment_bytes = segment_bytes
+        policy = policy or Policy()
+        self._policy = replace(policy, segment_bytes=segment_bytes or policy.segment_bytes)
         self._failing_since = 0.0
         self._lock = FileLock(shm_dir / "producer.lock")
         if not self._lock.acquire():
             raise _taken(self._lock.holder())
         try:
-            _settle(directory, shm_dir, SETTLE_S)
-            reserve(directory, segment_bytes)
+            _settle(directory, shm_dir, SETTLE_S, self._policy)
+            reserve(directory, self._policy.segment_bytes)
         except OSError:
             self._lock.release()
             raise
@@ -90,7 +97,7 @@ class JournalClient:
     def _spawn(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "bot4_live.journal.writer", "--ring", str(self.ring.path)]
         command += ["--directory", str(self.directory), "--header", str(self.shm_dir / "journal.header")]
-        command += ["--producer-lock", str(self._lock.path), "--segment-bytes", str(self._segment_bytes)]
+        command += ["--producer-lock", str(self._lock.path), *self._policy.arguments()]
         return subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
 
     def ensure_writer(self) -> bool:
@@ -126,6 +133,11 @@ class JournalClient:
         """Return whether the writer lives, keeps up, and has spare segments; if not, trading must pause."""
         alive = self._process.poll() is None
         return alive and self.ring.status[0] == writer.WELL and self.ring.backlog < self.ring.capacity // 2
+
+    @property
+    def counts(self) -> writer.Counts:
+        """Return what the writer has done since it was started."""
+        return writer.Counts(*self.ring.counts[: len(writer.Counts._fields)])
 
     @property
     def failure(self) -> int:

@@ -23,7 +23,8 @@ WRAP = 0xFFFFFFFF
 WORDS = 6  # the consumer's own words beside the position
 
 # Word indexes (8 bytes each); producer's, then consumer's.
-_MAGIC, _CAPACITY, _HEAD, _CLOSED, _SLOT, _STATUS, _ERRNO = 0, 1, 8, 9, 16, 17, 18
+_MAGIC, _CAPACITY, _HEAD, _CLOSED, _SLOT, _STATUS, _ERRNO, _COUNTS = 0, 1, 8, 9, 16, 17, 18, 19
+COUNTS = 8  # words for what the consumer counts; for people, a restart begins at 0
 _SLOTS = 32  # two slots of 1 + WORDS words
 
 
@@ -156,6 +157,16 @@ class Ring:
         """Store the consumer's status (0 is well) and errno."""
         self._words[_ERRNO] = errno
         self._words[_STATUS] = status
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Return what the consumer counted."""
+        return tuple(self._words[_COUNTS : _COUNTS + COUNTS])
+
+    def set_counts(self, counts: tuple[int, ...]) -> None:
+        """Store what the consumer counted, at most COUNTS numbers."""
+        for i, count in enumerate(counts):
+            self._words[_COUNTS + i] = count
 
     def unmap(self) -> None:
         """Release the mapping."""

@@ -22,6 +22,7 @@ from google_crc32c import value as crc32c
 from bot4_live.clock import DAY_NS
 from bot4_live.events import FIRST_COMMAND, HEADER_SIZE, LAST_COMMAND
 from bot4_live.journal.layout import SEGMENT_BYTES, SegmentHeader, seal_name, segment_name
+from bot4_live.journal.policy import DAY_S
 from bot4_live.journal.raw_log import RawWriter, write_whole
 from bot4_live.safety.durable import sync_path, write_bytes
 
@@ -73,10 +74,18 @@ class SegmentWriter:
     """Appends to the current segment of a journal folder; not safe for two writers (the callers hold a lock)."""
 
     def __init__(
-        self, directory: Path, header: SegmentHeader, segment_bytes: int = SEGMENT_BYTES, *, raw_start: int = 0
+        self,
+        directory: Path,
+        header: SegmentHeader,
+        segment_bytes: int = SEGMENT_BYTES,
+        *,
+        raw_start: int = 0,
+        rotate_s: int = DAY_S,
     ) -> None:
         """Open a fresh segment. Raises OSError when the disk has no room for it and its spares."""
         self.directory, self.header, self.segment_bytes = directory, header, segment_bytes
+        self._period_ns = rotate_s * 1_000_000_000
+        self.sealed = 0  # segments closed so far
         directory.mkdir(parents=True, exist_ok=True)
         self._fd = -1
         self.raw = RawWriter(directory, header.first_seq, raw_start)
@@ -104,7 +113,7 @@ class SegmentWriter:
         self._pending = bytearray()
         self._digest = hashlib.sha256(head)
         self.tally = Tally(header.shift_ns)
-        self.day = -1
+        self.period = -1
 
     def prepare_spares(self) -> int:
         """Allocate spare segments up to SPARES; return how many there are (fewer means the disk is filling up)."""
@@ -124,16 +133,16 @@ class SegmentWriter:
         return ready
 
     def append(self, record: bytes | bytearray | memoryview) -> None:
-        """Append one record (its CRC is set here), rotating first when it is another day or would not fit."""
+        """Append one record (its CRC is set here), rotating first when it is another period or would not fit."""
         length, kind, seq, recv_ns, exch_ns = _HEAD.unpack_from(record)
         if length != len(record) or length < HEADER_SIZE or length % 16:
             raise ValueError(f"record of {len(record)} bytes says it has {length}")
-        day = (recv_ns - self.header.shift_ns) // DAY_NS
+        period = (recv_ns - self.header.shift_ns) // self._period_ns
         command = FIRST_COMMAND <= kind <= LAST_COMMAND
-        if self.offset + length + 16 > self.segment_bytes or (self.day not in (-1, day) and not command):
+        if self.offset + length + 16 > self.segment_bytes or (self.period not in (-1, period) and not command):
             self.rotate(seq if not command else seq + 1)
         if not command:
-            self.day = day
+            self.period = period
         body = bytes(memoryview(record)[8:])
         self._pending += length.to_bytes(4, "little") + crc32c(body).to_bytes(4, "little") + body
         self.offset += length
@@ -174,6 +183,7 @@ class SegmentWriter:
         os.close(self._fd)
         self._fd = -1
         write_seal(self.directory, self.header, self.tally, self.offset, self._digest.hexdigest())
+        self.sealed += 1
 
     def abandon(self) -> None:
         """Let go of the files without writing anything more."""

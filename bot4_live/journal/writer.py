@@ -16,15 +16,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from bot4_live.journal.layout import SEGMENT_BYTES, SegmentHeader, raw_name, segment_name
+from bot4_live.journal.layout import SegmentHeader, raw_name, segment_name
 from bot4_live.journal.locks import FileLock, is_held
+from bot4_live.journal.policy import Policy
 from bot4_live.journal.reader import read_segment
 from bot4_live.journal.ring import Ring
 from bot4_live.journal.segment import SPARES, SegmentWriter
 
 RECORD, RAW = 1, 2
 WELL, FEW_SPARES, FAILING = 0, 1, 2
-SYNC_S = 0.1
+LOOK_S = 0.1  # how often spares are made and counts told
 BATCH = 4096
 RAW_HEAD = 16
 
@@ -38,16 +39,38 @@ class Progress(NamedTuple):
     raw_position: int
 
 
+class Counts(NamedTuple):
+    """What the writer has done since it was started, kept in the ring for people to see."""
+
+    entries: int = 0  # records and frames taken from the ring
+    syncs: int = 0  # times that everything was made durable by policy
+    sync_us: int = 0  # the longest of them
+    sealed: int = 0  # segments closed
+    sealed_before: int = 0  # of them, before the disk refused a write and the files were opened again
+
+    def moved(self, entries: int, sealed: int) -> Counts:
+        """Return it after a batch; `sealed` is the open writer's own count."""
+        return self._replace(entries=self.entries + entries, sealed=self.sealed_before + sealed)
+
+    def synced(self, seconds: float) -> Counts:
+        """Return it after a sync."""
+        return self._replace(syncs=self.syncs + 1, sync_us=max(self.sync_us, int(seconds * 1e6)))
+
+    def reopened(self, sealed: int) -> Counts:
+        """Return it for a new writer."""
+        return self._replace(sealed_before=self.sealed_before + sealed)
+
+
 class Drain:
     """Moves entries from the ring to segments; `step` does what is there and returns how many entries it moved."""
 
-    def __init__(self, ring: Ring, directory: Path, header: SegmentHeader, segment_bytes: int) -> None:
+    def __init__(self, ring: Ring, directory: Path, header: SegmentHeader, policy: Policy) -> None:
         self.ring = ring
         self.position = ring.tail
         if self.position:
-            self.writer = resume(directory, header, segment_bytes, Progress(*ring.consumer_words[:4]))
+            self.writer = resume(directory, header, policy, Progress(*ring.consumer_words[:4]))
         else:
-            self.writer = SegmentWriter(directory, header, segment_bytes, raw_start=_raw_end(directory))
+            self.writer = _segments(directory, header, policy, _raw_end(directory))
             self._commit()
 
     def _commit(self) -> None:
@@ -77,13 +100,17 @@ class Drain:
         return moved
 
 
+def _segments(directory: Path, header: SegmentHeader, policy: Policy, raw_start: int) -> SegmentWriter:
+    return SegmentWriter(directory, header, policy.segment_bytes, raw_start=raw_start, rotate_s=policy.rotate_s)
+
+
 def _raw_end(directory: Path) -> int:
     from bot4_live.journal.raw_log import RawReader  # only at a start
 
     return RawReader(directory).end
 
 
-def resume(directory: Path, header: SegmentHeader, segment_bytes: int, done: Progress) -> SegmentWriter:
+def resume(directory: Path, header: SegmentHeader, policy: Policy, done: Progress) -> SegmentWriter:
     """Go on after a killed writer: cut its segment and raw log to what it had finished, seal, and open the next."""
     from bot4_live.journal.segment import recover  # only at a restart
 
@@ -106,29 +133,38 @@ def resume(directory: Path, header: SegmentHeader, segment_bytes: int, done: Pro
             os.truncate(raw, done.raw_position)
         elif int(raw.stem.removeprefix("raw-")) > done.first_seq:
             raw.unlink()
-    return SegmentWriter(directory, replace(header, first_seq=next_seq), segment_bytes, raw_start=done.raw_offset)
+    return _segments(directory, replace(header, first_seq=next_seq), policy, done.raw_offset)
 
 
-def run(ring_path: Path, directory: Path, header: SegmentHeader, producer_lock: Path, segment_bytes: int) -> int:
+def run(ring_path: Path, directory: Path, header: SegmentHeader, producer_lock: Path, policy: Policy) -> int:
     """Drain until the producer has closed the ring or died and the ring is empty; then seal. Returns an exit code."""
     lock = FileLock(directory / ".writer.lock")
     if not lock.acquire():
         print(f"journal writer: {directory} is being written by process {lock.holder()}", file=sys.stderr)
         return 1
     ring = Ring(ring_path)
-    drain = _open(ring, directory, header, segment_bytes)
-    last_sync = time.monotonic()
-    unsynced = False
+    drain = _open(ring, directory, header, policy)
+    counts = Counts()
+    last_sync = last_look = time.monotonic()
+    unsynced = unlooked = False
     while True:
         try:
             moved = drain.step()
-            unsynced = unsynced or moved > 0
-            if unsynced and time.monotonic() - last_sync >= SYNC_S:
+            unsynced, unlooked = unsynced or moved > 0, unlooked or moved > 0
+            now = time.monotonic()
+            if unsynced and policy.sync_due(now - last_sync):
                 drain.writer.sync()
-                ring.set_status(WELL if drain.writer.prepare_spares() >= SPARES else FEW_SPARES)
                 last_sync, unsynced = time.monotonic(), False
+                counts = counts.synced(last_sync - now)
+            if unlooked and now - last_look >= LOOK_S:
+                ring.set_status(WELL if drain.writer.prepare_spares() >= SPARES else FEW_SPARES)
+                last_look, unlooked = now, False
+            if moved:
+                counts = counts.moved(moved, drain.writer.sealed)
+            ring.set_counts(counts)
         except OSError as error:
-            drain = _retry(ring, directory, header, segment_bytes, error)
+            counts = counts.reopened(drain.writer.sealed)
+            drain = _retry(ring, directory, header, policy, error)
             continue
         if not moved:
             if ring.backlog == 0 and (ring.closed or not is_held(producer_lock)):
@@ -150,20 +186,20 @@ def run(ring_path: Path, directory: Path, header: SegmentHeader, producer_lock: 
     return 0
 
 
-def _open(ring: Ring, directory: Path, header: SegmentHeader, segment_bytes: int) -> Drain:
+def _open(ring: Ring, directory: Path, header: SegmentHeader, policy: Policy) -> Drain:
     while True:
         try:
-            return Drain(ring, directory, header, segment_bytes)
+            return Drain(ring, directory, header, policy)
         except OSError as error:
             ring.set_status(FAILING, error.errno or 0)
             time.sleep(0.5)
 
 
-def _retry(ring: Ring, directory: Path, header: SegmentHeader, segment_bytes: int, error: OSError) -> Drain:
+def _retry(ring: Ring, directory: Path, header: SegmentHeader, policy: Policy, error: OSError) -> Drain:
     """After a refused write: go back to what the ring says is done, and try again in a fresh segment."""
     ring.set_status(FAILING, error.errno or 0)
     time.sleep(0.5)
-    return _open(ring, directory, header, segment_bytes)
+    return _open(ring, directory, header, policy)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -173,14 +209,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--header", type=Path, required=True, help="file with the encoded segment header")
     parser.add_argument("--producer-lock", type=Path, required=True)
-    parser.add_argument("--segment-bytes", type=int, default=SEGMENT_BYTES)
+    Policy.add_arguments(parser)
     args = parser.parse_args(argv)
     # A Ctrl-C in the terminal is for the runner; the writer ends when the runner has, with everything on disk.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     header, _ = SegmentHeader.decode(args.header.read_bytes())
     args.directory.mkdir(parents=True, exist_ok=True)
-    return run(args.ring, args.directory, header, args.producer_lock, args.segment_bytes)
+    return run(args.ring, args.directory, header, args.producer_lock, Policy.of(args))
 
 
 if __name__ == "__main__":
