@@ -1,0 +1,1 @@
+"""Live market data: pools of connections that keep the venues' feeds fed."""
