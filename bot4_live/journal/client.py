@@ -95,6 +95,8 @@ class JournalClient:
         self._process = self._spawn()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
+        if self.failure:  # a dead writer's word on the disk: the next one has not tried yet
+            self.ring.set_status(writer.FEW_SPARES)
         command = [sys.executable, "-m", "bot4_live.journal.writer", "--ring", str(self.ring.path)]
         command += ["--directory", str(self.directory), "--header", str(self.shm_dir / "journal.header")]
         command += ["--producer-lock", str(self._lock.path), *self._policy.arguments()]

@@ -124,7 +124,10 @@ class RawReader:
     def _index(self, path: Path) -> None:
         size = path.stat().st_size
         with path.open("rb") as file:
-            if file.read(8) != RAW_MAGIC:
+            head = file.read(16)
+            if len(head) < 16 or not any(head):
+                return  # its writer was killed before the first byte: there is nothing in it to lose
+            if head[:8] != RAW_MAGIC:
                 raise ValueError(f"{path} is not a raw log (wrong magic)")
             at = 16
             while at + BLOCK.size <= size:

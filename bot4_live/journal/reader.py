@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -63,13 +65,24 @@ class Segment:
         return self.record(index)[HEADER_SIZE:].view(np.int64).reshape(-1, 2)
 
 
+def _written(fd: int) -> int:
+    """Return where the data of a file ends; after it come only zeros, which a segment in use has many of."""
+    end = 0
+    with contextlib.suppress(OSError):  # ENXIO: no data from `end` on
+        while True:
+            end = os.lseek(fd, os.lseek(fd, end, os.SEEK_DATA), os.SEEK_HOLE)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return end
+
+
 def read_segment(path: Path) -> Segment:
     """Read one segment, sealed or not.
 
     Raises ValueError when the file is no segment, or a sealed one is damaged; an unsealed one ends at its first
     record that is not whole.
     """
-    buffer = np.fromfile(path, np.uint8)
+    with path.open("rb") as file:
+        buffer = np.fromfile(file, np.uint8, count=_written(file.fileno()))
     data = memoryview(buffer.data)
     try:
         header, at = SegmentHeader.decode(data)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from bot4_live.clock import DAY_NS
 from bot4_live.events import Kind
-from bot4_live.journal.layout import SegmentHeader, seal_name, segment_name
+from bot4_live.journal.layout import SegmentHeader, raw_name, seal_name, segment_name
 from bot4_live.journal.local import LocalJournal
+from bot4_live.journal.raw_log import RawReader
 from bot4_live.journal.reader import Journal, read_segment
 from bot4_live.journal.segment import SegmentWriter, recover
 
@@ -30,6 +31,22 @@ def test_what_was_appended_is_read_back(tmp_path: Path, header: SegmentHeader, m
         assert np.array_equal(a[8:], b[8:])
         assert np.array_equal(a[:4], b[:4])
     assert Journal(tmp_path).last_seq == 399
+
+
+def test_a_segment_in_use_is_read_without_its_unwritten_rest(
+    tmp_path: Path, header: SegmentHeader, make_record: Make
+) -> None:
+    writer = SegmentWriter(tmp_path, header, segment_bytes=64 << 20)
+    for seq in range(1, 4):
+        writer.append(make_record(seq))
+    writer.flush()
+    (segment,) = Journal(tmp_path).segments()
+    assert segment.headers["seq"].tolist() == [1, 2, 3]
+    assert (segment.torn_bytes, segment.sealed) == (0, False)
+    if segment.buffer.size == 64 << 20:
+        pytest.skip("this file system does not say where a file's data ends")
+    assert segment.buffer.size < 1 << 20
+    writer.close()
 
 
 def test_rotation_seals_whole_segments_in_order(tmp_path: Path, header: SegmentHeader, make_record: Make) -> None:
@@ -117,6 +134,19 @@ def test_raw_frames_come_back_by_their_reference(tmp_path: Path, header: Segment
     assert refs == sorted(set(refs))
     with pytest.raises(KeyError, match="no frame"):
         journal_read.raw(refs[-1] + 10_000_000)
+
+
+@pytest.mark.parametrize("content", [b"", b"B4", bytes(16)])
+def test_a_raw_log_whose_writer_was_killed_at_its_start_is_empty(
+    tmp_path: Path, header: SegmentHeader, content: bytes
+) -> None:
+    with LocalJournal(tmp_path, header, segment_bytes=1 << 20) as journal:
+        ref = journal.append_raw(7, b"a frame", 0, 1)
+    (tmp_path / raw_name(99)).write_bytes(content)
+    assert RawReader(tmp_path).get(ref).raw == b"a frame"
+    (tmp_path / raw_name(99)).write_bytes(b"something else altogether")
+    with pytest.raises(ValueError, match="not a raw log"):
+        RawReader(tmp_path)
 
 
 def test_a_folder_without_a_journal_is_a_clear_error(tmp_path: Path) -> None:
