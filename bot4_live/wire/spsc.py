@@ -79,29 +79,44 @@ def _tail(base: int) -> int:
     return load_acquire(base + 8 * (_SLOTS + slot * _SLOT_WORDS))
 
 
-@njit("i8(i8, i8, i8, i8, i8)", cache=True)
-def push_at(base: int, data: int, size: int, entry_type: int, aux: int) -> int:
-    """Append `size` bytes at the address `data` to the ring at `base`; 1, 0 when there is no room, -1 when never."""
+@njit("i8(i8, i8, i8, i8, i8, i8, i8)", cache=True)
+def push_parts_at(base: int, head: int, head_size: int, data: int, size: int, entry_type: int, aux: int) -> int:
+    """Append one entry of two parts, by their addresses; see `push_at`."""
     capacity = carray(pointer(base), _CAPACITY + 1, np.int64)[_CAPACITY]
-    needed = (_ENTRY + size + 15) & ~15
+    length = head_size + size
+    needed = (_ENTRY + length + 15) & ~15
     if size < 0 or needed > capacity // 2:
         return -1
-    head = load_acquire(base + 8 * _HEAD)
-    at = head % capacity
+    position = load_acquire(base + 8 * _HEAD)
+    at = position % capacity
     skip = capacity - at if capacity - at < needed else 0
-    if head + skip + needed - _tail(base) > capacity:
+    if position + skip + needed - _tail(base) > capacity:
         return 0
     if skip:
-        carray(pointer(base + HEADER + at), 1, np.uint32)[0] = _WRAP
+        carray(pointer(base + HEADER + at), 2, np.uint32)[1] = _WRAP
         at = 0
     entry = base + HEADER + at
     words = carray(pointer(entry), 2, np.uint32)
-    words[0] = size
+    words[0] = length
     words[1] = entry_type
     carray(pointer(entry + 8), 1, np.int64)[0] = aux
-    copy(entry + _ENTRY, data, size)
-    store_release(base + 8 * _HEAD, head + skip + needed)
+    copy(entry + _ENTRY, head, head_size)
+    copy(entry + _ENTRY + head_size, data, size)
+    store_release(base + 8 * _HEAD, position + skip + needed)
     return 1
+
+
+@njit("i8(i8, i8, i8, i8, i8)", cache=True)
+def push_at(base: int, data: int, size: int, entry_type: int, aux: int) -> int:
+    """Append `size` bytes at the address `data` to the ring at `base`; 1, 0 when there is no room, -1 when never."""
+    return push_parts_at(base, data, 0, data, size, entry_type, aux)
+
+
+@njit("i8(i8)", cache=True)
+def room_at(base: int) -> int:
+    """Return how many bytes are free."""
+    capacity = carray(pointer(base), _CAPACITY + 1, np.int64)[_CAPACITY]
+    return capacity - (load_acquire(base + 8 * _HEAD) - _tail(base))
 
 
 @njit("i8(i8, i8)", cache=True)
@@ -115,7 +130,7 @@ def peek_at(base: int, position: int) -> int:
         return 0
     capacity = carray(pointer(base), _CAPACITY + 1, np.int64)[_CAPACITY]
     entry: Any = base + HEADER + position % capacity
-    if carray(pointer(entry), 1, np.uint32)[0] == _WRAP:
+    if carray(pointer(entry), 2, np.uint32)[1] == _WRAP:
         return base + HEADER if position + capacity - position % capacity < head else 0
     return entry
 

@@ -14,8 +14,8 @@ from numba import njit
 from numba.np.numpy_support import carray
 
 from bot4_live.journal.ring import Ring
-from bot4_live.kernels import pointer
-from bot4_live.wire.spsc import SpscRing, after_at, commit_at, peek_at
+from bot4_live.kernels import address, pointer
+from bot4_live.wire.spsc import SpscRing, after_at, commit_at, peek_at, push_parts_at, room_at
 
 PRODUCER = Path(__file__).with_name("spsc_producer.py")
 
@@ -94,6 +94,37 @@ def test_the_same_ring_as_the_journals(tmp_path_factory, entries, reading):
     assert python.pop() is compiled.pop() is None
     python.close_producer()
     assert compiled.closed
+    python.unmap()
+    compiled.unmap()
+
+
+@pytest.mark.parametrize("reading", [False, True], ids=["python reads", "compiled reads"])
+@pytest.mark.parametrize("writing", [False, True], ids=["python writes", "compiled writes"])
+def test_many_times_around(tmp_path, writing, reading):
+    """Entries of every size at every place of the ring's end."""
+    python = Ring.create(tmp_path / "ring", 1024)
+    compiled = SpscRing(tmp_path / "ring")
+    for i in range(3000):
+        payload = bytes([i & 0xFF]) * (i * 37 % 400)
+        assert compiled.push(np.frombuffer(payload, np.uint8), 3) if writing else python.push(payload, 3)
+        assert (compiled if reading else python).pop() == payload
+    assert python.tail > 100 * 1024
+    python.unmap()
+    compiled.unmap()
+
+
+def test_an_entry_of_two_parts(tmp_path):
+    python = Ring.create(tmp_path / "ring", 1024)
+    compiled = SpscRing(tmp_path / "ring")
+    head, data = (np.frombuffer(part, np.uint8) for part in (b"head", b"data of some bytes"))
+    free = room_at(compiled.base)
+    for _ in range(100):
+        assert push_parts_at(compiled.base, address(head), 4, address(data), data.size, 2, -7) == 1
+        assert room_at(compiled.base) < free
+        assert python.peek(python.tail)[:3] == (b"headdata of some bytes", 2, -7)
+        assert python.pop() == b"headdata of some bytes"
+    assert room_at(compiled.base) == 1024
+    assert push_parts_at(compiled.base, address(head), 4, address(data), 600, 2, 0) == -1
     python.unmap()
     compiled.unmap()
 
