@@ -8,6 +8,9 @@ every snapshot, goes the ordinary way through those very objects, which know all
 
 The order of writing differs: the records of one frame reach the raw log and the journal right after the step that took
 them in, instead of right before; no command is handed out before its event is in the journal.
+
+Feed and sequencer are Python's own, and lent to the compiled call: `take_over` tells it what changed without it,
+`hand_back` tells them what it took in. Each does nothing where nothing changed.
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from bot4_live import compile_cache
+from bot4_live import hot_step
 from bot4_live.engine import Engine
 from bot4_live.events import FIRST_COMMAND, header_of
-from bot4_live.kernels import address, entry_point
+from bot4_live.kernels import address, entry_point, offset
 from bot4_live.market.fast_parser import BYTES_HEAD, MAX_RECORD, parser_config
 from bot4_live.market.feed_core import RawLog
 from bot4_live.market.hot_feed import HotFeed
@@ -28,7 +31,9 @@ from bot4_live.sequencer import JournalSink, Sequencer, split
 
 Commands = Sequence[np.ndarray]
 _NOTHING: Commands = ()
-_COMMANDS, _DISTRUSTED = 1, 2  # see hot_step
+_NEXT_SEQ, _LAST_NS, _TICKS, _NEXT_TICK, _BEFORE, _AFTER = (
+    offset(hot_step.HOT, name) // 8 for name in ("next_seq", "last_ns", "ticks", "next_tick", "before", "after")
+)
 
 
 class HotLoop:
@@ -38,6 +43,9 @@ class HotLoop:
     >>> commands = loop.on_frame(recv_ns, raw)
     >>> with loop.paused():
     ...     sequencer.push(order_event)
+
+    Whoever calls `hot_step.frame_at` from a kernel of his own gives it `address`, and treats its result as `on_frame`
+    does: write `ticks`, `event` and `caused`, `confirm` what is DISTRUSTED.
     """
 
     def __init__(
@@ -56,9 +64,6 @@ class HotLoop:
         told = engine.state["instrument"][0]
         if not told["known"] or (told["id"], told["version"]) != (core.instrument.id, core.instrument.version):
             raise ValueError(f"the engine does not know {core.instrument.symbol}; push its INSTRUMENT event first")
-        compile_cache.install()
-        from bot4_live import hot_step
-
         self._frame_at = entry_point(hot_step.frame_at)
         self._core, self._sequencer, self._journal, self._raw_log = core, sequencer, journal, raw_log
         self._config = parser_config(core.instrument)
@@ -66,12 +71,15 @@ class HotLoop:
         self._log = np.zeros(hot_step.LOG_BYTES, np.uint8)
         self._hot = np.zeros(1, hot_step.HOT)
         self._engine = engine  # keeps the state alive
-        row = self._row = self._hot[0]
+        row = self._hot[0]
         row["state"], row["config"] = address(engine.state), address(self._config)
         row["event"], row["log"] = address(self._event), address(self._log)
-        self._address = address(self._hot)
+        self._words = self._hot.view(np.int64).data
+        self._feed = self._hot.view(np.uint8).data[offset(hot_step.HOT, "feed") :]
+        self.address = address(self._hot)
+        self._known = -1  # next_seq when both sides last knew the same
         core.follow(engine.state["book"])
-        self._take_over()
+        self.take_over()
 
     def on_frame(self, recv_ns: int, raw: bytes) -> Commands:
         """Take one frame as it came; return the commands that it and the due TICKs caused.
@@ -79,7 +87,7 @@ class HotLoop:
         What the feed emits itself on the ordinary way goes through its own `emit`; its commands are not returned here.
         """
         if type(raw) is bytes:
-            result = self._frame_at(self._address, id(raw) + BYTES_HEAD, len(raw), recv_ns)
+            result = self._frame_at(self.address, id(raw) + BYTES_HEAD, len(raw), recv_ns)
             if result == 0 and self._journal is None:
                 return _NOTHING
             if result >= 0:
@@ -91,40 +99,67 @@ class HotLoop:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Let feed, sequencer and engine be used: inside, they know all that was taken in."""
-        self._hand_back()
+        self.hand_back()
         try:
             yield
         finally:
-            self._take_over()
+            self.take_over()
+
+    @property
+    def event(self) -> np.ndarray:
+        """Return the record of the last frame (uint8, a view: void with the next frame)."""
+        return self._event[: int(self._event[:4].view("<u4")[0])]
+
+    @property
+    def ticks(self) -> bytes:
+        """Return the TICKs that came before it, each with the commands it caused."""
+        return self._log[: self._words[_BEFORE]].tobytes()
+
+    @property
+    def caused(self) -> bytes:
+        """Return the commands that the last frame's record caused."""
+        before = self._words[_BEFORE]
+        return self._log[before : before + self._words[_AFTER]].tobytes()
+
+    @property
+    def commands(self) -> list[np.ndarray]:
+        """Return the commands of the last frame: of its TICKs and its record, in order."""
+        return [record for record in split(self.ticks + self.caused) if record[8] >= FIRST_COMMAND]
+
+    def confirm(self) -> None:
+        """Let the feed look at the book after a frame that was DISTRUSTED; not while the loop runs."""
+        self._core.confirm(self.event.copy())
 
     def _finish(self, result: int, recv_ns: int, raw: bytes) -> Commands:
         """Write the records of a frame, hand out their commands, say what the book's check found."""
-        size = int(self._event[:4].view("<u4")[0])
-        event = self._event[:size]
+        event = self.event
         if self._raw_log is not None:
             head = header_of(event)
             head["c"] = self._raw_log.append_raw(recv_ns, raw, 0, int(head["kind"]))
-        before, after = int(self._row["before"]), int(self._row["after"])
-        ticks = split(self._log[:before].tobytes())
-        caused = split(self._log[before : before + after].tobytes())
+        commands = self.commands if result & hot_step.COMMANDS else _NOTHING
         if self._journal is not None:
-            records: list[np.ndarray | bytes] = [*ticks, event.tobytes(), *caused]
-            for record in records:
-                self._journal.append(record)
-        if result & _DISTRUSTED:
+            for record in [*split(self.ticks), event, *split(self.caused)]:
+                self._journal.append(record.tobytes())
+        if result & hot_step.DISTRUSTED:
             with self.paused():
-                self._core.confirm(event.copy())
-        if not result & _COMMANDS:
-            return _NOTHING
-        return [command for command in ticks if command[8] >= FIRST_COMMAND] + caused
+                self.confirm()
+        return commands
 
-    def _take_over(self) -> None:
-        row, sequencer = self._row, self._sequencer
-        row["next_seq"], row["last_ns"] = sequencer.next_seq, sequencer.last_ns
-        row["ticks"], row["next_tick"] = sequencer.tick_grid
-        self._core.give(row["feed"])
+    def take_over(self) -> None:
+        """Tell the compiled call what feed and sequencer did without it."""
+        words, sequencer = self._words, self._sequencer
+        if sequencer.next_seq == self._known and not self._core.touched:
+            return
+        self._known = words[_NEXT_SEQ] = sequencer.next_seq
+        words[_LAST_NS] = sequencer.last_ns
+        words[_TICKS], words[_NEXT_TICK] = sequencer.tick_grid
+        self._core.give(self._feed)
 
-    def _hand_back(self) -> None:
-        row = self._row
-        self._sequencer.resume(int(row["next_seq"]), int(row["last_ns"]), int(row["next_tick"]))
-        self._core.take(row["feed"])
+    def hand_back(self) -> None:
+        """Tell feed and sequencer what the compiled call took in."""
+        words = self._words
+        if words[_NEXT_SEQ] == self._known:
+            return
+        self._known = words[_NEXT_SEQ]
+        self._sequencer.resume(self._known, words[_LAST_NS], words[_NEXT_TICK])
+        self._core.take(self._feed)

@@ -50,7 +50,13 @@ def _features() -> None:
     predict_rows(new_slot()[0], np.zeros((1, table.x.shape[1])))
 
 
-PARTS: dict[str, Callable[[], None]] = {"engine": _engine, "feed": _feed, "gate": _gate, "features": _features}
+def _wire() -> None:
+    import bot4_live.wire.spin_path  # noqa: F401 - its kernels compile when they are imported
+
+
+PARTS: dict[str, Callable[[], None]] = {
+    "engine": _engine, "feed": _feed, "gate": _gate, "features": _features, "wire": _wire,
+}  # fmt: skip
 
 
 def main() -> None:

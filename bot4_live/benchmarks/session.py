@@ -16,7 +16,7 @@ from bot4_live.events import FIRST_COMMAND, LAST_COMMAND, Kind, Mode, Source, he
 from bot4_live.features.batch import FeatureTable
 from bot4_live.features.registry import NAMES
 from bot4_live.instrument import BTCUSDT_USDM
-from bot4_live.market.feed_core import FeedCore
+from bot4_live.market.feed_core import FeedCore, RawLog
 from bot4_live.models import bundle
 from bot4_live.models.bundle import GOLDEN_ROWS, Bundle, BundleInfo, full_rows
 from bot4_live.models.layout import new_slot
@@ -90,13 +90,18 @@ class Session:
 
 
 def open_session(
-    start_ns: int, model: Bundle | None, journal: JournalSink | None = None, core_type: type[FeedCore] = FeedCore
+    start_ns: int,
+    model: Bundle | None,
+    journal: JournalSink | None = None,
+    core_type: type[FeedCore] = FeedCore,
+    *,
+    raw_log: RawLog | None = None,
 ) -> Session:
     """Return a session that may trade from `start_ns` on: settings, mode NORMAL, HOLD off, the model skewing quotes."""
     engine = Engine()
     sequencer = Sequencer(journal or NoJournal(), engine, start_ns)
     commands: list[np.ndarray] = []
-    core = core_type(BTCUSDT_USDM, lambda event: commands.extend(sequencer.push(event)))
+    core = core_type(BTCUSDT_USDM, lambda event: commands.extend(sequencer.push(event)), raw_log)
     events = [*opening(BTCUSDT_USDM, StrategyParams(), start_ns, 1), mode(start_ns, Mode.NORMAL)]
     if model is not None:
         engine.load_model(0, model)

@@ -39,7 +39,6 @@ from bot4_live.market.import_capture import segment_header
 from bot4_live.market.stream import MarketStream
 from bot4_live.models.bundle import Bundle
 from bot4_live.wire.spin import SpinSocket
-from bot4_live.wire.spsc import SpscRing
 
 MESSAGES = 10_000
 RATE = 2_000.0
@@ -221,10 +220,10 @@ async def _picows_alone(port: int, n: int) -> np.ndarray:
 def _session(
     frames: Frames, model: Bundle, work: Path, core_type: type[FeedCore] = FeedCore
 ) -> Iterator[tuple[Session, JournalClient]]:
-    """A session with a journal of its own, closed (drained, sealed) at the end."""
+    """A session with a journal of its own (frames in its raw log), closed (drained, sealed) at the end."""
     journal = JournalClient(work / "journal", segment_header(BTCUSDT_USDM, 1, frames[0][0]), work / "shm")
     try:
-        yield open_session(frames[0][0], model, journal, core_type), journal
+        yield open_session(frames[0][0], model, journal, core_type, raw_log=journal), journal
     finally:
         journal.close()
 
@@ -234,14 +233,11 @@ def _spin(url: str, frames: Frames, model: Bundle, work: Path, certificate: Path
     done = np.zeros(len(frames), np.int64)
     context = None if certificate is None else ssl.create_default_context(cafile=str(certificate))
     with _session(frames, model, work, HotFeed) as (session, journal):
-        ring = SpscRing(journal.ring.path)
         with SpinSocket.connect(url, context=context) as wire:
             session.core.on_connect(session.sequencer.last_ns)
-            path = CompiledPath(wire, session, ring, np.array([recv_ns for recv_ns, _ in frames]))
+            path = CompiledPath(wire, session, journal, np.array([recv_ns for recv_ns, _ in frames]))
             path.run(done, PATIENCE_S + len(frames) / 100)
-        with path.loop.paused():
-            session.core.on_disconnect(session.sequencer.last_ns)
-        ring.unmap()
+        session.core.on_disconnect(session.sequencer.last_ns)
     return done
 
 

@@ -1,8 +1,8 @@
 """A market stream for `spin`: one polled connection after another around a FeedCore.
 
 The rules are those of `market.stream` (age of data, jittered backoff, snapshots asked for until the core is content);
-here nothing sleeps and nothing waits. Connecting and fetching snapshots take a thread, so that `poll()` always comes
-back at once.
+here nothing sleeps and nothing waits. Connecting takes a thread, and snapshots come when they are there, so that
+`poll()` always comes back at once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import random
 import ssl
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Protocol
 
 from bot4_live.market.feed_core import FeedCore
 from bot4_live.market.stream import MAX_FRAME, StreamCounts, StreamTimes
@@ -21,13 +23,28 @@ from bot4_live.wire.spin import SocketClosed, SpinSocket
 log = logging.getLogger(__name__)
 
 
+class Fetching(Protocol):
+    """An answer under way: a Future, or a Task of asyncio."""
+
+    def done(self) -> bool:
+        """Return whether `result` is there."""
+
+    def result(self) -> bytes:
+        """Return the answer, or raise what went wrong."""
+
+    def cancel(self) -> object:
+        """Give up."""
+
+
 class SpinStream:
     """Keeps a FeedCore fed by being polled. `poll()` never raises for what the network does.
 
-    `now_ns` is the engine's clock, `fetch_snapshot` returns the raw depth snapshot and may block (OSError and
-    ValueError are retried), `quiet` says that silence is expected.
+    `now_ns` is the engine's clock, `fetch_snapshot` begins to fetch the raw depth snapshot (OSError and ValueError as
+    its result are retried), `quiet` says that silence is expected. `take(wire, count)` takes the messages that a poll
+    found; without one they go to the core, one by one. `workers` connect: a pool of one's own if None.
 
-    >>> stream = SpinStream(core, "wss://venue/stream", fetch_snapshot, now_ns)
+    >>> pool = ThreadPoolExecutor(1)
+    >>> stream = SpinStream(core, "wss://venue/stream", lambda: pool.submit(fetch_snapshot), now_ns)
     >>> while running:
     ...     stream.poll()
     >>> stream.close()
@@ -37,12 +54,14 @@ class SpinStream:
         self,
         core: FeedCore,
         url: str,
-        fetch_snapshot: Callable[[], bytes],
+        fetch_snapshot: Callable[[], Fetching],
         now_ns: Callable[[], int],
         *,
+        take: Callable[[SpinSocket, int], None] | None = None,
         times: StreamTimes | None = None,
         context: ssl.SSLContext | None = None,
         quiet: Callable[[], bool] = lambda: False,
+        workers: Executor | None = None,
         seed: int | None = None,
     ) -> None:
         """Prepare; the first `poll()` begins to connect."""
@@ -51,12 +70,13 @@ class SpinStream:
         self.last_error = ""
         self._url, self._context = url, context
         self._fetch_snapshot, self._now_ns, self._quiet = fetch_snapshot, now_ns, quiet
+        self._take = take or self._one_by_one
         self._times = times or StreamTimes()
         self._random = random.Random(seed)
-        self._workers = ThreadPoolExecutor(2, thread_name_prefix="bot4-spin")
+        self._workers, self._own_workers = workers or ThreadPoolExecutor(1, "bot4-spin"), workers is None
         self._wire: SpinSocket | None = None
         self._connecting: Future[SpinSocket] | None = None
-        self._fetching: Future[bytes] | None = None
+        self._fetching: Fetching | None = None
         self._backoff = self._times.first_backoff_s
         self._next_connect = self._next_fetch = self._opened = self._heard = self._pinged = 0.0
         self._fetch_wait = self._times.snapshot_retry_s
@@ -80,14 +100,17 @@ class SpinStream:
             return 0
         if count:
             self._heard = time.monotonic()
-            on_frame, message, now_ns = self.core.on_frame, wire.framer.message, self._now_ns
-            for i in range(count):
-                on_frame(now_ns(), message(i))
+            self._take(wire, count)
         else:
             self._watch(wire)
         if self.core.wants_snapshot or self._fetching is not None:
             self._bridge()
         return count
+
+    def _one_by_one(self, wire: SpinSocket, count: int) -> None:
+        on_frame, message, now_ns = self.core.on_frame, wire.framer.message, self._now_ns
+        for i in range(count):
+            on_frame(now_ns(), message(i))
 
     def _connect(self) -> None:
         """Begin to connect when it is time; take over the connection when it is there."""
@@ -161,7 +184,7 @@ class SpinStream:
         now = time.monotonic()
         if self._fetching is None:
             if now >= self._next_fetch:
-                self._fetching = self._workers.submit(self._fetch_snapshot)
+                self._fetching = self._fetch_snapshot()
             return
         if not self._fetching.done():
             return
@@ -182,12 +205,21 @@ class SpinStream:
         self._fetch_wait = min(2 * self._fetch_wait, self._times.snapshot_slowest_s)
 
     def close(self) -> None:
-        """Hang up; the book is stale. A snapshot that is being fetched is waited for and dropped."""
+        """Hang up; the book is stale. What is under way is given up."""
         if self._wire is not None:
             self._wire.close(timeout_s=0.5)
             self._wire = None
             self.core.on_disconnect(self._now_ns())
-        self._workers.shutdown(cancel_futures=True)
-        if self._connecting is not None and not self._connecting.cancelled() and self._connecting.exception() is None:
-            self._connecting.result().abort()
-        self._connecting = None
+        if self._fetching is not None:
+            self._fetching.cancel()
+        if self._connecting is not None and not self._connecting.cancel():
+            self._connecting.add_done_callback(_hang_up)
+        self._fetching = self._connecting = None
+        if self._own_workers:
+            self._workers.shutdown(wait=False)
+
+
+def _hang_up(connecting: Future[SpinSocket]) -> None:
+    """End a connection that came too late."""
+    with suppress(OSError):
+        connecting.result().abort()

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -83,12 +84,13 @@ class Venue:
 class Session:
     def __init__(self, venue, port, *, times=QUICK, scheme="ws", **options):
         self.venue, self.out = venue, []
+        self.pool = ThreadPoolExecutor(1)
         self.core = FeedCore(BTCUSDT_USDM, self.out.append)
         began = time.monotonic_ns()
         self.stream = SpinStream(
             self.core,
             f"{scheme}://127.0.0.1:{port}/",
-            venue.fetch_snapshot,
+            lambda: self.pool.submit(venue.fetch_snapshot),
             lambda: BASE_MS * 1_000_000 + time.monotonic_ns() - began,
             times=times,
             seed=7,
@@ -100,6 +102,7 @@ class Session:
 
     def __exit__(self, *_):
         self.stream.close()
+        self.pool.shutdown()
 
     def poll_until(self, condition, seconds=15.0):
         deadline = time.monotonic() + seconds
