@@ -42,6 +42,7 @@ class VenueFeed(Emitter, ABC):
     """One connection to one venue, without I/O: each method returns the records that came of it, in log order."""
 
     venue: ClassVar[str]
+    max_frame: ClassVar[int] = MAX_FRAME  # bytes
     removes_what_is_there: ClassVar[bool] = False  # a removal of a level we lack says that an update is missing
     tickers_by: ClassVar[str] = ""  # "arrival" or "time": how tickers and updates are ordered, see venues.claims
 
@@ -123,7 +124,7 @@ class VenueFeed(Emitter, ABC):
         self._at_stake = [book for book in self.books.values() if not book.chained]
         self._raw = raw
         try:
-            if len(raw) > MAX_FRAME:
+            if len(raw) > self.max_frame:
                 raise Refused(Reason.TOO_LARGE, f"frame of {len(raw)} bytes")
             if not raw.isascii():
                 raw.decode()
@@ -150,6 +151,22 @@ class VenueFeed(Emitter, ABC):
         """Return the frames that ask for a new snapshot of one book. May be called again when none comes."""
         self.books[name].resync_asked = True
         return self.resubscribe(name)
+
+    @property
+    def wants_snapshot(self) -> list[str]:
+        """Return the books whose snapshot is to be fetched: GET `snapshot_path(name)`, then `on_snapshot`.
+
+        Only feeds whose venue sends no snapshot on the stream want any.
+        """
+        return []
+
+    def snapshot_path(self, name: str) -> str:
+        """Return the path at the venue's REST endpoint that answers with a book's snapshot."""
+        raise ValueError(f"{self.venue}: the snapshot of {name} comes on the stream; send what resync() returns")
+
+    def on_snapshot(self, recv_ns: int, name: str, body: bytes) -> list[np.ndarray]:
+        """Take the answer of GET `snapshot_path(name)`."""
+        raise ValueError(f"{self.venue}: the snapshot of {name} comes on the stream; give frames to on_frame()")
 
     # For the venue's `decode`.
 

@@ -46,7 +46,9 @@ class _Match(msgspec.Struct):
     time: str
 
 
-class _Ticker(msgspec.Struct):
+class Ticker(msgspec.Struct):
+    """A frame of the ticker channel, which comes after a match."""
+
     price: str
     time: str = ""
     trade_id: int = 0
@@ -75,12 +77,17 @@ _frame = msgspec.json.Decoder(_Frame)
 _snapshot = msgspec.json.Decoder(_Snapshot)
 _update = msgspec.json.Decoder(_Update)
 _match = msgspec.json.Decoder(_Match)
-_ticker = msgspec.json.Decoder(_Ticker)
+_ticker = msgspec.json.Decoder(Ticker)
 
 _BOOKS = ("snapshot", "l2update")
 _TRADES = ("match", "last_match")
 _CONTROL = ("subscriptions", "heartbeat", "status")
 _CHANNELS = ["level2", "matches", "ticker"]
+
+
+def read_ticker(raw: bytes) -> Ticker:
+    """Return a frame of the ticker channel. Raises msgspec's errors."""
+    return _ticker.decode(raw)
 
 
 class CoinbaseExchangeFeed(VenueFeed):
@@ -91,9 +98,9 @@ class CoinbaseExchangeFeed(VenueFeed):
 
     @classmethod
     def recognises(cls, raw: bytes) -> bool:
-        """Return whether this frame can only be this feed's."""
+        """Return whether this frame can only be this feed's: matches and tickers come with the orders' channels too."""
         frame = decoded(_frame, raw)
-        return frame is not None and bool(frame.product_id) and frame.type in (*_BOOKS, *_TRADES, "ticker")
+        return frame is not None and bool(frame.product_id) and frame.type in (*_BOOKS, "last_match")
 
     def decode(self, raw: bytes) -> None:
         """Read one frame."""
@@ -116,7 +123,7 @@ class CoinbaseExchangeFeed(VenueFeed):
             self._update(book, bids, asks, exch_ns=rfc3339_ns_or_0(update.time))
         elif frame.type == "ticker":
             self._harmless()
-            ticker = _ticker.decode(raw)
+            ticker = read_ticker(raw)
             self._ticker(book, ticker.values(), trade_id=ticker.trade_id, exch_ns=rfc3339_ns_or_0(ticker.time))
         else:
             self._harmless()

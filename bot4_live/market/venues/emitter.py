@@ -47,17 +47,25 @@ class VenueCounts:
     checksums_matched: int = 0
     links: int = 0  # updates that named the one before them
     links_unbroken: int = 0
+    heads: int = 0  # level 3: trades whose maker is known, and those of them whose maker was first in line
+    heads_matched: int = 0
+    snapshots_too_old: int = 0  # of those that are fetched
     duplicates: int = 0  # trades that came before
     ignored: int = 0  # updates of a book that was stale
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain names and numbers, for JSON."""
-        plain = {name: getattr(self, name) for name in ("frames", "connects", "control", "duplicates", "ignored")}
+        plain = {
+            name: getattr(self, name)
+            for name in ("frames", "connects", "control", "snapshots_too_old", "duplicates", "ignored")
+        }
         return plain | {
             "checksums": self.checksums,
             "checksums_matched": self.checksums_matched,
             "links": self.links,
             "links_unbroken": self.links_unbroken,
+            "heads": self.heads,
+            "heads_matched": self.heads_matched,
             "events": {kind.name.lower(): n for kind, n in sorted(self.events.items())},
             "quarantined": {reason.name.lower(): n for reason, n in sorted(self.quarantined.items())},
             "stale": {cause.name.lower(): n for cause, n in sorted(self.stale.items())},

@@ -7,11 +7,21 @@ from collections.abc import Iterable
 from bot4_live.market.venues.base import VenueFeed
 from bot4_live.market.venues.coinbase import CoinbaseFeed
 from bot4_live.market.venues.coinbase_exchange import CoinbaseExchangeFeed
+from bot4_live.market.venues.coinbase_orders import CoinbaseOrdersFeed
 from bot4_live.market.venues.deribit import DeribitFeed
 from bot4_live.market.venues.kraken import KrakenFeed
+from bot4_live.market.venues.kraken_orders import KrakenOrdersFeed
 from bot4_live.market.venues.okx import OkxFeed
 
-FEEDS: tuple[type[VenueFeed], ...] = (KrakenFeed, OkxFeed, DeribitFeed, CoinbaseFeed, CoinbaseExchangeFeed)
+FEEDS: tuple[type[VenueFeed], ...] = (
+    KrakenFeed,
+    KrakenOrdersFeed,
+    OkxFeed,
+    DeribitFeed,
+    CoinbaseFeed,
+    CoinbaseExchangeFeed,
+    CoinbaseOrdersFeed,
+)
 LOOKED_AT = 1000  # frames: acknowledgements and status come before the first that tells
 
 

@@ -159,7 +159,7 @@ class KrakenFeed(VenueFeed):
         if raw.lstrip()[:1] == b"[":
             self._old(raw)
             return
-        outer = _outer.decode(raw)
+        outer = read_outer(raw)
         if outer.event or outer.method:
             self._answer(outer)
         elif outer.channel == "book":
@@ -197,8 +197,7 @@ class KrakenFeed(VenueFeed):
     def _answer(self, outer: _Outer) -> None:
         """Take an acknowledgement, heartbeat or status; a refused subscription is an error to be seen."""
         self._control()
-        if not outer.success or outer.status == "error":
-            raise Refused(Reason.UNKNOWN_STREAM, f"the venue refuses: {outer.error or outer.errorMessage}")
+        check_answer(outer)
         result = outer.result
         if result is not None and result.channel == "book" and result.symbol in self.books and result.depth in DEPTHS:
             self.books[result.symbol].depth = result.depth
@@ -225,12 +224,12 @@ class KrakenFeed(VenueFeed):
         for trade in _trades.decode(outer.data):
             book = self._known(trade.symbol)
             sell = _sells(trade.side, "buy", "sell")
-            price, qty = _number(trade.price), _number(trade.qty)
+            price, qty = number_text(trade.price), number_text(trade.qty)
             self._trade(book, trade.trade_id, price, qty, sell=sell, exch_ns=rfc3339_ns(trade.timestamp))
 
     def _new_tickers(self, outer: _Outer) -> None:
         for ticker in _tickers.decode(outer.data):
-            fields = [(field, _number(getattr(ticker, name))) for name, field in _TICKER_FIELDS]
+            fields = [(field, number_text(getattr(ticker, name))) for name, field in _TICKER_FIELDS]
             exch_ns = rfc3339_ns_or_0(ticker.timestamp)
             self._ticker(self._known(ticker.symbol), fields, exch_ns=exch_ns)
 
@@ -313,6 +312,17 @@ _TICKER_FIELDS = (
 )
 
 
+def read_outer(raw: bytes) -> _Outer:
+    """Return what any frame of v2 begins with. Raises msgspec's errors."""
+    return _outer.decode(raw)
+
+
+def check_answer(outer: _Outer) -> None:
+    """Raise Refused, with the venue's words, for an answer that says no."""
+    if not outer.success or outer.status == "error":
+        raise Refused(Reason.UNKNOWN_STREAM, f"the venue refuses: {outer.error or outer.errorMessage}")
+
+
 def _decimals(text: str) -> int:
     return len(text.partition(".")[2])
 
@@ -321,12 +331,13 @@ def _digits(level: Level) -> str:
     return level.raw_price.replace(".", "").lstrip("0") + level.raw_qty.replace(".", "").lstrip("0")
 
 
-def _number(raw: Number) -> str:
-    return bytes(raw).decode()
+def number_text(raw: Number) -> str:
+    """Return a JSON number as it is written; quotes around it are left out."""
+    return bytes(raw).decode().strip('"')
 
 
 def _levels(levels: Iterable[_Level]) -> RawLevels:
-    return [(_number(level.price), _number(level.qty)) for level in levels]
+    return [(number_text(level.price), number_text(level.qty)) for level in levels]
 
 
 def _old_levels(levels: Iterable[list[str]]) -> tuple[RawLevels, int]:

@@ -13,6 +13,7 @@ from bot4_live.market.venues.base import VenueFeed
 from bot4_live.market.venues.capture import read_venue_capture
 from bot4_live.market.venues.claims import Claims
 from bot4_live.market.venues.known import feed_of
+from bot4_live.market.venues.orders_feed import OrdersFeed
 from bot4_live.market.venues.registry import Instruments
 
 
@@ -40,13 +41,16 @@ class VenueVerifyResult:
     ignored: int
     events_per_s: float
     first_mismatch: dict[str, Any] | None
+    orders: int | None = None  # level 3: orders that rest at the end
+    heads: int | None = None  # level 3: trades whose maker is known, and how many of these were first in line
+    heads_matched: int | None = None
 
     @property
     def ok(self) -> bool:
         """Return whether every book is proven."""
         proven = (self.checksums or 0) + (self.links or 0) + (self.compared or 0) > 0
         whole = self.checksums == self.checksums_matched and self.links == self.links_unbroken
-        whole = whole and self.compared == self.matched
+        whole = whole and self.compared == self.matched and self.heads == self.heads_matched
         return proven and whole and not (self.gaps or self.crossed or self.quarantined or self.ignored)
 
 
@@ -122,4 +126,7 @@ def _result(
         ignored=counts.ignored,
         events_per_s=counts.frames / elapsed if elapsed > 0 else 0.0,
         first_mismatch=first_mismatch,
+        orders=sum(map(len, feed.orders.values())) if isinstance(feed, OrdersFeed) else None,
+        heads=counts.heads or None,
+        heads_matched=counts.heads_matched if counts.heads else None,
     )
