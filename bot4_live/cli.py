@@ -1,14 +1,20 @@
-"""`bot4`: every command is a click.Command in the entry-point group `bot4.commands`, imported when asked for."""
+"""`bot4`: every command is a click.Command, imported when asked for.
+
+Ours are the modules of `bot4_live.commands`; other packages add theirs through the entry-point group `bot4.commands`.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import pkgutil
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import NoReturn
 
 import click
+
+from bot4_live import commands
 
 GROUP = "bot4.commands"
 
@@ -18,6 +24,7 @@ SUMMARIES = {
     "demo": "Run the main job end to end and write a report.",
     "doctor": "Say what this machine has and lacks.",
     "exchange": "Serve the simulated exchange (Binance USD-M's protocol) on loopback.",
+    "feeds": "Show the feeds of running processes: rates, ages, gaps, offsets.",
     "kill": "Stop trading now: cancel all, flatten, confirm.",
     "live": "Trade (paper): load the champion and quote.",
     "mode": "Show or change the control mode; re-arm after an emergency.",
@@ -29,19 +36,25 @@ SUMMARIES = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group whose commands come from entry points."""
+def points() -> dict[str, EntryPoint]:
+    """Return where each command is, by name; nothing is imported."""
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    for module in pkgutil.iter_modules(commands.__path__, f"{commands.__name__}."):
+        name = module.name.rpartition(".")[2].replace("_", "-")
+        found[name] = EntryPoint(name, f"{module.name}:command", GROUP)
+    return found
 
-    def _points(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=GROUP)}
+
+class LazyGroup(click.Group):
+    """A group whose commands are those of `points`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all command names."""
-        return sorted(self._points())
+        return sorted(points())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one command."""
-        point = self._points().get(cmd_name)
+        point = points().get(cmd_name)
         if point is None:
             return None
         command = point.load()

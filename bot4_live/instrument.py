@@ -73,6 +73,10 @@ class Instrument:
             raise ValueError(f"quantity {qty} is not a multiple of {self.symbol}'s lot")
         return lots
 
+    def describe(self, name: str = "") -> dict[str, int | str]:
+        """Return what a segment header says of it; `name` is the venue's own, where that is not its symbol."""
+        return dict(vars(self)) | {"market": self.market, "name": name or self.symbol}
+
     def record(self, recv_ns: int) -> np.ndarray:
         """Return the INSTRUMENT event that tells the engine of this version."""
         record = new_record(Kind.INSTRUMENT, 5)

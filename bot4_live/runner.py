@@ -28,8 +28,10 @@ from bot4_live.instrument import BTCUSDT_USDM
 from bot4_live.journal.client import JournalClient, settle
 from bot4_live.journal.locks import FileLock
 from bot4_live.market.feed_core import FeedCore
+from bot4_live.market.feed_status import PUBLISH_S, Publisher, Tally, journal_status
 from bot4_live.market.public import PublicApi, stream_url
 from bot4_live.market.stream import MarketStream
+from bot4_live.market.stream_gauge import StreamGauge
 from bot4_live.safety.control import RunnerState
 from bot4_live.session import opening, recovery, report
 from bot4_live.session.account import Account
@@ -174,6 +176,7 @@ class Runner:
             settings, market, instrument, self.control, core, rest, gateway, core.dispatcher, self._say, self.stop,
             self._fail,
         )  # fmt: skip
+        core.tally = Tally([instrument])
         trusted = found.ledger.began_ns > 0
         for command in found.lost:
             journal.append(command)
@@ -196,7 +199,8 @@ class Runner:
             context.rest, context.gateway, self.control.gate.check, self.settings.countdown_ms, context.remark
         )
         public = await stack.enter_async_context(PublicApi(self.settings.rest_url, context.instrument.symbol))
-        self.feed = FeedCore(context.instrument, core.on_market, core.journal)
+        self.gauge = StreamGauge()
+        self.feed = FeedCore(context.instrument, self.gauge.through(core.on_market), core.journal)
         stream = MarketStream(
             self.feed,
             stream_url(self.settings.ws_url, context.instrument.symbol),
@@ -205,6 +209,7 @@ class Runner:
             on_batch=core.advance,
             quiet=lambda: context.paused,
         )
+        self.gauge.watch(stream)
         for work in (
             self.upkeep.beat(),
             self.upkeep.ticks(),
@@ -215,6 +220,7 @@ class Runner:
             stream.run(),
             self._announce(),
             self._keep_report(),
+            self._show_feeds(),
         ):
             self._start(work)
         with contextlib.suppress(TimeoutError):
@@ -241,6 +247,18 @@ class Runner:
         while True:
             report.write_report(self.settings.state_dir, self.session, self.context.core, self._started, {})
             await asyncio.sleep(REPORT_S)
+
+    async def _show_feeds(self) -> None:
+        """Let `bot4 feeds` see the market data of this session, until it ends."""
+        settings, core = self.settings, self.context.core
+        publisher = Publisher(settings.shm_dir, role="live", account=settings.account, journal=settings.journal_dir)
+        try:
+            while True:
+                journal = journal_status(core.journal, core.last_seq)
+                publisher.publish(core.tally, [self.gauge], engine_ns=core.clock.now_ns(), written=journal)
+                await asyncio.sleep(PUBLISH_S)
+        finally:
+            publisher.close()
 
     async def _announce(self) -> None:
         """Say, once, that trading begins: the venue and the log agree and the book is in use."""

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 MAGIC = b"BOT4JRN1"
 HEADER_BLOCK = 4096
 SEGMENT_BYTES = 256 << 20
+SEVERAL = "several"
 
 RAW_MAGIC = b"BOT4RAW1"
 RAW_ENTRY = "<IBBHqq"  # length of the frame, verdict (Reason or 0), stream code, reserved, recv_ns, logical offset
@@ -31,7 +32,7 @@ class SegmentHeader:
     account: str
     session: str
     first_seq: int
-    market: str  # venue:SYMBOL
+    market: str  # venue:SYMBOL; SEVERAL when `instruments` are those of several markets
     shift_ns: int
     speed_milli: int
     start_market_ns: int
@@ -42,7 +43,17 @@ class SegmentHeader:
     cpu: str
     schema: int
     settings: dict[str, object] = field(default_factory=dict)
-    instruments: list[dict[str, int | str]] = field(default_factory=list)
+    instruments: list[dict[str, int | str]] = field(default_factory=list)  # Instrument.describe
+
+    @property
+    def markets(self) -> dict[int, str]:
+        """Return the market of each instrument id; a header that names none has one, whose id is 0."""
+        found: dict[int, str] = {}
+        for one in self.instruments:
+            # Before they said it themselves, sessions named venue and symbol.
+            market = one.get("market") or f"{one.get('venue')}:{one.get('symbol')}"
+            found[int(one["id"])] = str(market)
+        return found or {0: self.market}
 
     def encode(self) -> bytes:
         """Return the header block: magic, length, JSON, padded with zeros to a multiple of 4096 bytes."""

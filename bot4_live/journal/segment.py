@@ -242,7 +242,8 @@ def write_seal(directory: Path, header: SegmentHeader, tally: Tally, size: int, 
         (directory / segment_name(header.first_seq)).unlink(missing_ok=True)
         sync_path(directory)
         return
-    seal = {"account": header.account, "session": header.session, "market": header.market}
+    seal: dict[str, Any] = {"account": header.account, "session": header.session, "market": header.market}
+    seal["markets"] = {market: number for number, market in header.markets.items()}
     seal |= tally.seal() | {"bytes": size, "sha256": digest}
     write_bytes(directory / seal_name(header.first_seq), json.dumps(seal, indent=1, sort_keys=True).encode())
 

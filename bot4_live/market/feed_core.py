@@ -43,6 +43,7 @@ class FeedCounts:
     """What came in and what became of it."""
 
     frames: int = 0
+    bytes: int = 0  # of the frames
     events: Counter[Kind] = field(default_factory=Counter)
     quarantined: Counter[Reason] = field(default_factory=Counter)
     stale: Counter[StaleCause] = field(default_factory=Counter)
@@ -130,6 +131,7 @@ class FeedCore:
     def on_frame(self, recv_ns: int, raw: bytes) -> None:
         """Take one frame as it came. A snapshot (a capture holds them among the frames) is taken as one."""
         self.counts.frames += 1
+        self.counts.bytes += len(raw)
         self.last_frame_ns = recv_ns
         record = self._judge(recv_ns, raw, 0)
         if record is None:

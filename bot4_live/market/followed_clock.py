@@ -28,6 +28,7 @@ class FollowedClock:
         self._clock = MarketClock(0, 0, 0)
         self._last = 0
         self.said = ExchangeClock(0, 1000, 0, True, "", "")
+        self.anchor = (0, 0)  # what `on_anchor` was told last, or would have been
 
     @property
     def paused(self) -> bool:
@@ -52,8 +53,9 @@ class FollowedClock:
         changed = self.said.paused != said.paused or speed != self._clock.speed_milli
         if changed or abs(clock.now_ns() - ours) > DRIFT_NS * max(said.speed_milli, 1000) // 1000:
             self._clock = clock
+            self.anchor = said.market_ns - middle, (after - before) // 2
             if self.on_anchor is not None:
-                self.on_anchor(said.market_ns - middle, (after - before) // 2)
+                self.on_anchor(*self.anchor)
         self.said = said
         return said
 

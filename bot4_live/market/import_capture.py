@@ -39,15 +39,6 @@ class ImportResult:
     damage: str | None = None
 
 
-def describe_instrument(instrument: Instrument) -> dict[str, int | str]:
-    """Return what a segment header says of an instrument."""
-    return {
-        "id": instrument.id, "version": instrument.version, "market": instrument.market,
-        "tick_e8": instrument.tick_e8, "lot_e8": instrument.lot_e8,
-        "price_digits": instrument.price_digits, "qty_digits": instrument.qty_digits,
-    }  # fmt: skip
-
-
 def session_records(
     instrument: Instrument, recv_ns: int, *, shift_ns: int = 0, speed_milli: int = 1000, epoch: int = 0
 ) -> list[np.ndarray]:
@@ -89,7 +80,7 @@ def segment_header(
         cpu=platform.machine(),
         schema=SCHEMA,
         settings=settings or {},
-        instruments=[describe_instrument(instrument)],
+        instruments=[instrument.describe()],
     )
 
 

@@ -77,7 +77,8 @@ class MarketStream:
         self.counts = StreamCounts()
         self.connected = asyncio.Event()
         self.last_error = ""
-        self._url = url
+        self.url = url
+        self._opened = 0.0
         self._fetch_snapshot = fetch_snapshot
         self._now_ns = now_ns
         self._times = times or StreamTimes()
@@ -88,6 +89,11 @@ class MarketStream:
         self._heard = 0.0
         self._fetching: asyncio.Task[None] | None = None
         self._fatal: BaseException | None = None
+
+    @property
+    def open_s(self) -> float:
+        """Return for how long the connection is open, in seconds; 0 when it is not."""
+        return time.monotonic() - self._opened if self.connected.is_set() else 0.0
 
     def stop(self) -> None:
         """End `run()` soon."""
@@ -111,7 +117,7 @@ class MarketStream:
         """Open one connection and read it to its end."""
         try:
             socket = await connect(
-                self._url,
+                self.url,
                 compression=None,
                 proxy=None,  # a proxy of the environment is not for the market: it would see and delay every frame
                 ping_interval=self._times.ping_s,
@@ -123,11 +129,11 @@ class MarketStream:
             )
         except (OSError, TimeoutError, InvalidHandshake, InvalidMessage, InvalidURI) as error:
             self.counts.failures += 1
-            self.last_error = f"{self._url} cannot be reached ({error})"
+            self.last_error = f"{self.url} cannot be reached ({error})"
             log.warning("%s", self.last_error)
             return
         self.counts.connects += 1
-        self._heard = time.monotonic()
+        self._heard = self._opened = time.monotonic()
         self.core.on_connect(self._now_ns())
         self.connected.set()
         guard = self._spawn(self._guard(socket), socket)
@@ -169,7 +175,7 @@ class MarketStream:
                 if on_batch is not None:
                     on_batch()
         except ConnectionClosed as closed:
-            self.last_error = f"{self._url}: {closed}"
+            self.last_error = f"{self.url}: {closed}"
             if not self._stopping.is_set():
                 log.warning("connection lost: %s", closed)
 

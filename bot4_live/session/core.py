@@ -15,6 +15,7 @@ from bot4_live.events import Kind, header_of
 from bot4_live.execution.dispatch import Dispatcher
 from bot4_live.execution.ledger import Ledger
 from bot4_live.journal.client import JournalClient
+from bot4_live.market.feed_status import WATCHED, Tally
 from bot4_live.sequencer import Sequencer
 from bot4_live.session.latency import Latency
 
@@ -34,6 +35,7 @@ class Core:
         self.dispatcher: Dispatcher | None = None
         self.duplicates = 0
         self.kinds: Counter[int] = Counter()
+        self.tally = Tally()
 
     @property
     def events(self) -> int:
@@ -54,7 +56,10 @@ class Core:
         received = self._received_mono(int(header_of(record)["recv_ns"]))
         commands = self.sequencer.push(record)
         self.latency.decision.add(time.monotonic_ns() - received)
-        self.kinds[int(header_of(record)["kind"])] += 1
+        kind = int(header_of(record)["kind"])
+        self.kinds[kind] += 1
+        if kind in WATCHED:
+            self.tally.take(record)
         if commands:
             self._route(commands, received, frame=True)
 
@@ -72,6 +77,8 @@ class Core:
         commands = self.sequencer.push(record)
         self.ledger.apply(record)
         self.kinds[kind] += 1
+        if kind in WATCHED:
+            self.tally.take(record)
         if kind == Kind.ORDER_FILL:
             reach("after_fill")
         if commands:

@@ -38,7 +38,7 @@ def header(
         cpu=platform.machine(),
         schema=SCHEMA,
         settings=settings.public(),
-        instruments=[dict(vars(instrument))],
+        instruments=[instrument.describe()],
     )
 
 

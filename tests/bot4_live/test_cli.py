@@ -40,13 +40,9 @@ def loaded_after(code):
     return set(done.stdout.splitlines()[-1].split())
 
 
-def commands():
-    return {point.name: point for point in entry_points(group=cli.GROUP)}
-
-
-def test_every_entry_point_is_a_command_with_a_summary():
-    assert set(commands()) == set(cli.SUMMARIES)
-    for name, point in commands().items():
+def test_every_command_has_a_summary():
+    assert set(cli.points()) == set(cli.SUMMARIES)
+    for name, point in cli.points().items():
         command = point.load()
         assert isinstance(command, click.Command), name
         assert (command.help or "").splitlines()[0] == cli.SUMMARIES[name], name
@@ -72,7 +68,7 @@ def test_help_of_a_command(capsys, monkeypatch, name):
 
 
 def test_every_option_says_what_it_does():
-    for name, point in commands().items():
+    for name, point in cli.points().items():
         for parameter in point.load().params:
             if isinstance(parameter, click.Option):
                 assert parameter.help, f"bot4 {name} {parameter.opts[0]}"

@@ -15,6 +15,7 @@ from collections import Counter
 import pytest
 from click.testing import CliRunner
 
+from bot4_live.commands.feeds import command as feeds_command
 from bot4_live.commands.record import command
 from bot4_live.events import Kind, header_of
 from bot4_live.journal.reader import Journal
@@ -180,3 +181,73 @@ def test_importing_a_capture(tmp_path, monkeypatch, frames, base_ns):
     assert "3 frames from capture:capture" in plain.stdout
     for wrong in (["--until", "soon"], ["--seconds", "1"]):
         assert CliRunner().invoke(command, ["--capture", str(path), *wrong]).exit_code == 2
+
+
+def until(condition, process, seconds=60):
+    """Wait for `condition()`; say what the process said when it ends before."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def feeds(account):
+    """Return what `bot4 feeds --json` says of the account's process, None when there is none."""
+    found = json.loads(CliRunner().invoke(feeds_command, ["--json"], env=account).stdout)["processes"]
+    return found[0] if found else None
+
+
+def test_kill_9_loses_nothing_that_was_appended_and_a_restart_goes_on(account, tmp_path):
+    """And `bot4 feeds` tells the three states: running, dead, gone."""
+    journal_dir = tmp_path / account["BOT4_ACCOUNT"] / "journal"
+    small = {"BOT4_JOURNAL__SEGMENT_MB": "1", "BOT4_JOURNAL__ROTATE_S": "10"}
+    with exchange("--speed", "8") as at:
+        where = account | {"BOT4_REST_URL": at["rest"], "BOT4_WS_URL": at["ws"]}
+        first = bot4("record", "--json", **where, **small)
+        said = until(lambda: (one := feeds(account)) and one["written"]["sealed"] > 1 and one, first)
+        assert (said["state"], said["role"], said["pid"]) == ("running", "record", first.pid)
+        (connection,) = said["pools"][0]["connections"]
+        assert connection["state"] == "open"
+        names = {channel["name"]: channel for channel in connection["channels"]}
+        assert set(names) == {"depth:BTCUSDT", "bookTicker:BTCUSDT", "trade:BTCUSDT"}
+        assert all(channel["rate"] > 1 for channel in names.values())
+        assert said["books"][0]["live"]
+        assert said["clock"]["error_ns"] > 0
+        assert said["written"]["syncs"] > 0
+        first.kill()
+        first.communicate()
+        dead = feeds(account)
+        assert dead["state"] == "dead"
+        second = bot4("record", "--seconds", "2", "--json", **where, **small)
+        _, err = second.communicate(timeout=60)
+        assert second.returncode == 0, err
+    assert feeds(account) is None
+    segments = list(Journal(journal_dir).segments(sealed_only=True))
+    assert len(segments) == len(Journal(journal_dir).paths())
+    seqs = [int(seq) for segment in segments for seq in segment.headers["seq"]]
+    assert seqs == list(range(1, len(seqs) + 1)), "an event is missing or doubled"
+    # What the recorder had published before it was killed is all there, and so is every frame the records refer to.
+    assert len(seqs) > dead["written"]["last_seq"]
+    restarts = [i for i, segment in enumerate(segments) if (segment.headers["kind"] == Kind.SESSION).any()]
+    assert restarts[0] == 0
+    assert len(restarts) == 2
+    journal = Journal(journal_dir)
+    for segment in segments:
+        trades = segment.headers[segment.headers["kind"] == Kind.TRADE]
+        assert all(b"@trade" in journal.raw(int(ref)).raw for ref in trades["c"][:5])
+        periods = (segment.headers["recv_ns"] - at["shift_ns"]) // 10_000_000_000
+        assert periods.min() == periods.max(), "a segment holds two periods"
+
+
+def test_a_full_disk_ends_a_recording_with_one_line(account, tmp_path):
+    """Files may not grow beyond a segment: as on a full disk."""
+    with exchange("--speed", "8") as at:
+        where = account | {"BOT4_REST_URL": at["rest"], "BOT4_WS_URL": at["ws"], "BOT4_JOURNAL__SEGMENT_MB": "2"}
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("BOT4_")} | where
+        limited = f"ulimit -f 1024; exec {sys.executable} -m bot4_live record --seconds 20"  # blocks of 1 KiB
+        done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "the journal cannot be begun (File too large): a segment takes 2 MiB" in done.stderr
