@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bot4_live.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -23,6 +26,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from tests.schedule import UnitScheduling
 
     return UnitScheduling(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_shared_memory_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Remove the folders in shared memory of accounts that lie under this session's temporary folder."""
+    yield
+    named = {path.name.split("-")[2] for path in Path("/dev/shm").glob(f"bot4-{os.getuid()}-*-*")}
+    for root, folders, _ in os.walk(tmp_path_factory.getbasetemp()) if named else ():
+        for account in named.intersection(folders):
+            shutil.rmtree(Settings(var=Path(root), account=account).shm_dir, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
