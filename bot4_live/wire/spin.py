@@ -69,7 +69,7 @@ class SpinSocket:
         self._state = MORE
         self._delivered = False
         self._closing = False
-        self._closed: SocketClosed | None = None
+        self._closed: tuple[int, str] | None = None  # no exception: its traceback would keep us and the buffer alive
         self._early = early
 
     @classmethod
@@ -136,7 +136,7 @@ class SpinSocket:
         if self._state == FULL:  # more messages are there already
             return self._take(0)
         if self._closed is not None:
-            raise self._closed
+            raise SocketClosed(*self._closed)
         if self._unsent:
             self._flush()
         if self._early:
@@ -211,10 +211,10 @@ class SpinSocket:
     def _end(self, code: int, reason: str) -> int:
         """Remember why, and hang up; what is unsent is lost. Returns 0, or raises when no message waits."""
         if self._closed is None:
-            self._closed = SocketClosed(code, reason)
+            self._closed = (code, reason)
             self._hang_up()
         if self.framer.count == 0:
-            raise self._closed
+            raise SocketClosed(*self._closed)
         return 0
 
     def _send(self, opcode: int, payload: bytes) -> None:
@@ -235,7 +235,7 @@ class SpinSocket:
     def send(self, payload: bytes, opcode: int = TEXT) -> None:
         """Send one message in one frame; never waits. Raises SocketClosed when the connection has ended."""
         if self._closed is not None:
-            raise self._closed
+            raise SocketClosed(*self._closed)
         self._send(opcode, payload)
 
     def ping(self, payload: bytes = b"") -> None:
@@ -259,7 +259,7 @@ class SpinSocket:
     def abort(self) -> None:
         """Hang up at once."""
         if self._closed is None:
-            self._closed = SocketClosed(ABNORMAL, "hung up here")
+            self._closed = (ABNORMAL, "hung up here")
             self._hang_up()
 
     def _hang_up(self) -> None:

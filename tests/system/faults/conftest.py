@@ -13,6 +13,7 @@ import time
 import urllib.request
 from bisect import bisect_right
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -135,12 +136,14 @@ class Client:
         for record in engine_events.opening(BTCUSDT_USDM, StrategyParams(), clock.now_ns(), 1):
             self.sequencer.push(record)
         self.core = FeedCore(BTCUSDT_USDM, self.emit, self.journal)
-        self.stopping = threading.Event()
+        self.stopping, self.pool = threading.Event(), ThreadPoolExecutor(1)
         url = stream_url(f"ws://127.0.0.1:{port}", "BTCUSDT")
         if transport == "async":
             self.stream = MarketStream(self.core, url, self.fetch_async, clock.now_ns, times=TIMES, seed=3)
         else:
-            self.stream = SpinStream(self.core, url, self.fetch, clock.now_ns, times=TIMES, seed=3)
+            self.stream = SpinStream(
+                self.core, url, lambda: self.pool.submit(self.fetch), clock.now_ns, times=TIMES, seed=3
+            )
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
 
@@ -192,6 +195,7 @@ class Client:
     def stop(self):
         self.stopping.set()
         self.thread.join(20)
+        self.pool.shutdown()
         self.journal.close()
 
     def settle(self, wire):
