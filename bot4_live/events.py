@@ -55,6 +55,8 @@ class Kind(IntEnum):
     TICK = 8  # fixed 10 ms grid of the engine clock: recv_ns is the grid time
     SESSION = 9  # a=shift_ns b=speed_milli c=order epoch; s0=(restart count, 0): the book is void, HOLD is on
     CLOCK_OFFSET = 10  # a=offset_ns of the engine clock against CLOCK_MONOTONIC, b=estimated error ns
+    VENUE_OFFSET = 11  # a=venue's clock minus engine clock, ns; b=error ns (+-a); c=shortest round trip ns; the engine
+    #                    passes over it: an event's latency is recv_ns + a - exch_ns
     # More market data, c = raw_ref; the engine passes over it. Values are slots as `value_slot` makes them.
     FUNDING = 12  # a=next funding time ns, 0 where it is not said; values (Field.FUNDING_RATE first)
     LIQUIDATION = 13  # a=trade id, 0 for an order; s0=(price, qty); flags SELL = a long is sold out; then values

@@ -171,6 +171,7 @@ class Runner:
         head = opening.header(settings, market, instrument, self.session, epoch, found.last_seq + 1)
         journal = JournalClient(settings.journal_dir, head, settings.shm_dir, policy=settings.journal.policy())
         core = Core(market.clock, journal, found.engine, found.ledger, found.last_seq + 1)
+        core.latency.venue = rest.time
         core.dispatcher = Dispatcher(rest, gateway, self.control.gate, found.ledger, core.publish)
         self.context = Context(
             settings, market, instrument, self.control, core, rest, gateway, core.dispatcher, self._say, self.stop,
@@ -188,6 +189,7 @@ class Runner:
         )
         for record in opening.events(settings, market, instrument, epoch, found.engine, self._swap):
             core.publish(record)
+        core.publish(opening.venue_offset(rest.time))
         self.upkeep.follow_mode()
 
     async def _trade(self, stack: contextlib.AsyncExitStack) -> None:

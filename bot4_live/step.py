@@ -28,7 +28,8 @@ from bot4_live.step_config import on_config, on_session
 _SLOTS = np.full(256, -1, np.int64)
 for _kind, _n in {
     Kind.DEPTH_SNAPSHOT: 1, Kind.DEPTH_DIFF: 1, Kind.BOOK_TICKER: 2, Kind.TRADE: 1, Kind.BOOK_STALE: 0,
-    Kind.QUARANTINE: 0, Kind.TICK: 0, Kind.SESSION: 0, Kind.CLOCK_OFFSET: 0, Kind.FUNDING: 0,
+    Kind.QUARANTINE: 0, Kind.TICK: 0, Kind.SESSION: 0, Kind.CLOCK_OFFSET: 0, Kind.VENUE_OFFSET: 0,
+    Kind.FUNDING: 0,
     Kind.LIQUIDATION: 1, Kind.TICKER: 0, Kind.INSTRUMENT: 4, Kind.PARAMS: 0,
     Kind.MODE: 0, Kind.MODEL_SWAP: 2, Kind.SLOW_FEATURE: 1, Kind.HOLD: 0, Kind.BUDGET: 0, Kind.INTENT: 0,
     Kind.POSITION: 0, Kind.BALANCE: 0, Kind.ORDER_ACCEPTED: 0, Kind.ORDER_FILL: 2, Kind.ORDER_CANCELED: 0,

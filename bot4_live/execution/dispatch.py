@@ -21,6 +21,7 @@ from bot4_live.execution.ledger import Ledger, OrderState
 from bot4_live.execution.rest import (
     TIMESTAMP_OUTSIDE_WINDOW,
     NotSent,
+    RateLimited,
     RestClient,
     UnknownFate,
     VenueError,
@@ -116,8 +117,6 @@ class Dispatcher:
 
         def guard() -> None:
             cause = self._gate.admit(kind, flags)
-            if cause == 0 and kind == Kind.CMD_NEW and self._rest.weight_spent:
-                cause = SuppressCause.RATE
             if cause:
                 raise Withheld(cause)
             self._emit(self._mark(Kind.SEND_ATTEMPT, order_id, kind, 0))
@@ -139,7 +138,8 @@ class Dispatcher:
 
     def _suppress(self, command: np.ndarray, stop: Withheld | NotSent) -> None:
         self.counts["suppressed"] += 1
-        cause = stop.cause if isinstance(stop, Withheld) else SuppressCause.DISCONNECTED
+        unsent = SuppressCause.RATE if isinstance(stop, RateLimited) else SuppressCause.DISCONNECTED
+        cause = stop.cause if isinstance(stop, Withheld) else unsent
         head = header_of(command)
         self._emit(self._mark(Kind.SUPPRESSED, int(head["a"]), cause, int(head["kind"])))
 

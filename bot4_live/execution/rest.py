@@ -6,7 +6,6 @@ had no effect; `NotSent`, no byte of it left; `UnknownFate`, it may have been ex
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -17,15 +16,16 @@ import orjson
 from pydantic import SecretStr
 from yarl import URL
 
+from bot4_live.clock import boottime_ns
 from bot4_live.execution.exchange_time import ExchangeTime
+from bot4_live.execution.rest_budget import Priority, RestBudget, Throttled, Ticket, account_tag
 from bot4_live.execution.signing import signed_query
+from bot4_live.execution.weights import cost, counted
 
 TIMESTAMP_OUTSIDE_WINDOW = -1021
 # Errors by which the venue says that it does not know itself (Binance: "execution status unknown").
 UNKNOWN_CODES = {-1000, -1001, -1006, -1007}
-RATE_STATUS = {418, 429}
-WEIGHT_LIMIT = 2400  # a minute and IP address (exchangeInfo, rateLimits)
-WEIGHT_RESERVE = 0.8  # what is beyond is for cancels, queries and the watchdog
+FREE = Ticket(-1, 0, 0, 0)  # of a request that nobody counts
 
 
 class VenueError(Exception):
@@ -43,6 +43,14 @@ class VenueRejected(VenueError):
 
 class NotSent(VenueError):
     """No byte of the request left this machine."""
+
+
+class RateLimited(NotSent):
+    """The request budget has no room for it now; `wait_s` (real, jittered) is when it may have."""
+
+    def __init__(self, text: str, wait_s: float) -> None:
+        super().__init__(text)
+        self.wait_s = wait_s
 
 
 class UnknownFate(VenueError):
@@ -86,8 +94,8 @@ async def _before_bytes(session: aiohttp.ClientSession, context: Any, params: An
 class RestClient:
     """An async client of one account. Use as a context manager.
 
-    `timeout_s` is real time. `used_weight` is what the venue last said of this minute's budget, `blocked_until`
-    (CLOCK_MONOTONIC, seconds) the time before which it wants no request.
+    `timeout_s` is real time. `budget` is shared with every process that asks this venue from here; by default the one
+    of `base_url`.
     """
 
     def __init__(
@@ -99,6 +107,7 @@ class RestClient:
         recv_window_ms: int,
         *,
         timeout_s: float = 3.0,
+        budget: RestBudget | None = None,
     ) -> None:
         self._base = base_url.rstrip("/")
         self._key = api_key
@@ -107,9 +116,9 @@ class RestClient:
         self.recv_window_ms = recv_window_ms
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
-        self.used_weight = 0
-        self._weight_minute = 0
-        self.blocked_until = 0.0
+        self._own_budget = budget is None
+        self.budget = RestBudget(self._base) if budget is None else budget
+        self._tag = account_tag(api_key.get_secret_value())
         self.requests = 0
 
     async def __aenter__(self) -> RestClient:
@@ -130,9 +139,12 @@ class RestClient:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        if self._own_budget:
+            self.budget.close()
 
     async def call(self, request: Request, guard: Callable[[], None] | None = None) -> Any:
-        """Send `request` and return the parsed answer. Raises VenueRejected, NotSent, UnknownFate or the guard's own.
+        """Send `request` and return the parsed answer. Raises VenueRejected, NotSent (RateLimited), UnknownFate or the
+        guard's own.
 
         The guard runs when the connection is ready, just before the first byte is written: what it raises leaves
         nothing sent.
@@ -140,8 +152,7 @@ class RestClient:
         where = f"{request.method} {request.path}"
         if self._session is None:
             raise NotSent(f"{where}: the client is closed")
-        if time.monotonic() < self.blocked_until:
-            raise NotSent(f"{where}: the venue asked for silence (rate limit)")
+        ticket = self._claim(request, where)
         query, headers = self._query(request)
         url = URL(f"{self._base}{request.path}{'?' if query else ''}{query}", encoded=True)
         sending = _Sending(guard)
@@ -157,13 +168,29 @@ class RestClient:
             if not sending.sent:
                 raise NotSent(f"{where}: {self._base} cannot be reached ({cause})") from None
             raise UnknownFate(f"{where}: {cause} after it was sent") from None
-        self._note_limits(status, answer_headers)
-        return self._verdict(where, status, body)
+        finally:
+            if not sending.sent and ticket is not FREE:
+                self.budget.give_back(ticket)
+        answer, code, text = _parse(body)
+        if ticket is not FREE:
+            self.budget.note(ticket, status, answer_headers, code, text)
+        if status < 300 and answer is not None:
+            if isinstance(answer, dict) and "rateLimits" in answer:
+                self.budget.learn(answer["rateLimits"])
+            return answer
+        # Only an error of the 4xx kind with a code says that nothing was done.
+        if 400 <= status < 500 and code not in UNKNOWN_CODES:
+            raise VenueRejected(where, status, code, text)
+        raise UnknownFate(f"{where}: HTTP {status} {text}".rstrip())
 
-    @property
-    def weight_spent(self) -> bool:
-        """Return whether so much of this minute's request weight is used that only cancels and queries may go on."""
-        return self.used_weight >= WEIGHT_RESERVE * WEIGHT_LIMIT and self._weight_minute == self.time.now_ms() // 60_000
+    def _claim(self, request: Request, where: str) -> Ticket:
+        if not counted(request.path):
+            return FREE
+        weight, priority = cost(request.method, request.path, request.params)
+        try:
+            return self.budget.claim(weight, priority, self._tag, order=priority == Priority.ORDER)
+        except Throttled as stop:
+            raise RateLimited(f"{where}: {stop}; again in {stop.wait_s:.1f} s", stop.wait_s) from None
 
     def _query(self, request: Request) -> tuple[str, dict[str, str]]:
         if not request.signed:
@@ -175,34 +202,32 @@ class RestClient:
         key = self._key.get_secret_value()
         return {"X-MBX-APIKEY": key} if key else {}
 
-    def _note_limits(self, status: int, headers: Mapping[str, str]) -> None:
-        used = headers.get("X-MBX-USED-WEIGHT-1M", "")
-        if used.isdigit():
-            self.used_weight, self._weight_minute = int(used), self.time.now_ms() // 60_000
-        if status in RATE_STATUS:
-            wait = headers.get("Retry-After", "")
-            self.blocked_until = time.monotonic() + (float(wait) if wait.isdigit() else 1.0)
-
-    @staticmethod
-    def _verdict(where: str, status: int, body: bytes) -> Any:
-        try:
-            answer = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            answer = None
-        if status < 300 and answer is not None:
-            return answer
-        code = answer.get("code", 0) if isinstance(answer, dict) else 0
-        text = str(answer.get("msg", "")) if isinstance(answer, dict) else ""
-        # Only an error of the 4xx kind with a code says that nothing was done.
-        if 400 <= status < 500 and code not in UNKNOWN_CODES:
-            raise VenueRejected(where, status, int(code), text)
-        raise UnknownFate(f"{where}: HTTP {status} {text}".rstrip())
-
     async def server_time_ms(self) -> int:
         """Return the venue's time in ms."""
         answer = await self.call(Request("GET", "/fapi/v1/time", signed=False))
         return int(answer["serverTime"])
 
     async def sync_time(self) -> None:
-        """Measure the offset of the venue's clock anew."""
+        """Measure the offset of the venue's clock by a few more samples."""
         await self.time.sync(self.server_time_ms)
+        self._tell_time()
+
+    async def refresh_time(self) -> None:
+        """Take the sample that is due (`time.due`)."""
+        await self.time.refresh(self.server_time_ms)
+        self._tell_time()
+
+    def _tell_time(self) -> None:
+        self.budget.set_clock(self.time.now_ns(), boottime_ns(), self.time.clock.speed_milli)
+
+
+def _parse(body: bytes) -> tuple[Any, int, str]:
+    """Return (answer, error code, error text) of a body; the answer is None when it is not JSON."""
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None, 0, ""
+    if not isinstance(answer, dict):
+        return answer, 0, ""
+    code = answer.get("code", 0)
+    return answer, code if isinstance(code, int) else 0, str(answer.get("msg", ""))

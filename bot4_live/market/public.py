@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import logging
+import time
 from dataclasses import dataclass
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -10,7 +13,14 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
+from bot4_live.clock import boottime_ns
+from bot4_live.execution.rest_budget import RestBudget, Throttled, Ticket
+from bot4_live.execution.weights import cost
+
+log = logging.getLogger(__name__)
+
 SNAPSHOT_LEVELS = 1000
+LONGEST_NAP_S = 60.0
 LOCAL_NAMES = {"localhost", "ip6-localhost"}
 
 
@@ -50,15 +60,24 @@ class ExchangeClock:
     symbol: str
 
 
-class PublicApi:
-    """Unsigned GETs over one keep-alive connection. Use as an async context manager; raises OSError with one line."""
+class RateLimited(ConnectionError):
+    """The venue or the request budget wants no request now."""
 
-    def __init__(self, rest_url: str, symbol: str, *, timeout_s: float = 5.0) -> None:
-        """Name the endpoint."""
+
+class PublicApi:
+    """Unsigned GETs over one keep-alive connection. Use as an async context manager; raises OSError with one line.
+
+    What the venue counts is claimed from the budget that all processes share, and waits as long as that says.
+    """
+
+    def __init__(self, rest_url: str, symbol: str, *, timeout_s: float = 5.0, budget: RestBudget | None = None) -> None:
+        """Name the endpoint; the budget is that of `rest_url` by default."""
         self._base = rest_url.rstrip("/")
         self._symbol = symbol
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
+        self._own_budget = budget is None
+        self.budget = RestBudget(self._base) if budget is None else budget
 
     async def __aenter__(self) -> PublicApi:
         """Open the session."""
@@ -72,14 +91,20 @@ class PublicApi:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        if self._own_budget:
+            self.budget.close()
 
-    async def _get(self, path: str) -> bytes:
+    async def _get(self, path: str, ticket: Ticket | None = None) -> bytes:
         assert self._session is not None, "PublicApi is used outside its context"
         try:
             async with self._session.get(f"{self._base}{path}") as response:
                 body = await response.read()
+                if ticket is not None:
+                    text = body[:500].decode(errors="replace") if response.status != 200 else ""
+                    self.budget.note(ticket, response.status, response.headers, text=text)
                 if response.status != 200:
-                    raise ConnectionError(f"GET {self._base}{path}: HTTP {response.status} {body[:120]!r}")
+                    kind = RateLimited if response.status in (418, 429) else ConnectionError
+                    raise kind(f"GET {self._base}{path}: HTTP {response.status} {body[:120]!r}")
                 return body
         except (TimeoutError, aiohttp.ClientError) as error:
             cause = "no answer in time" if isinstance(error, TimeoutError) else str(error)
@@ -88,15 +113,31 @@ class PublicApi:
             raise ConnectionError(f"{self._base} cannot be reached ({cause}); is the exchange running?") from None
 
     async def depth(self) -> bytes:
-        """Return the raw depth snapshot."""
-        return await self._get(f"/fapi/v1/depth?symbol={self._symbol}&limit={SNAPSHOT_LEVELS}")
+        """Return the raw depth snapshot, once the budget has room for it.
+
+        Raises RateLimited when the venue refuses it all the same; the next call then waits as long as it was told.
+        """
+        ticket = await self._claim("/fapi/v1/depth", limit=SNAPSHOT_LEVELS)
+        return await self._get(f"/fapi/v1/depth?symbol={self._symbol}&limit={SNAPSHOT_LEVELS}", ticket)
+
+    async def _claim(self, path: str, **params: str | int) -> Ticket:
+        weight, priority = cost("GET", path, params)
+        told = 0.0
+        while True:
+            try:
+                return self.budget.claim(weight, priority)
+            except Throttled as stop:
+                if stop.wait_s > 1.0 and time.monotonic() >= told:
+                    log.warning("GET %s%s waits %.1f s: %s", self._base, path, stop.wait_s, stop)
+                    told = time.monotonic() + LONGEST_NAP_S
+                await asyncio.sleep(min(stop.wait_s, LONGEST_NAP_S))  # a ban may be lifted, an exchange started anew
 
     async def clock(self) -> ExchangeClock:
         """Return the simulated exchange's clock. Raises ValueError when the answer is not one."""
         body = await self._get("/bot4/clock")
         try:
             answer = orjson.loads(body)
-            return ExchangeClock(
+            said = ExchangeClock(
                 int(answer["market_ns"]),
                 int(answer["speed_milli"]),
                 int(answer["shift_ns"]),
@@ -104,5 +145,8 @@ class PublicApi:
                 str(answer["source"]),
                 str(answer["symbol"]),
             )
+            if not said.paused:
+                self.budget.set_clock(said.market_ns, boottime_ns(), said.speed_milli)
+            return said
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
             raise ValueError(f"{self._base}/bot4/clock: not the clock of a simulated exchange: {body[:80]!r}") from None

@@ -17,6 +17,7 @@ class ExchangeClock:
         self._first: tuple[int, int] | None = None
         self._last: tuple[int, int] | None = None
         self.rate = 1.0
+        self.rate_known = False
 
     @property
     def known(self) -> bool:
@@ -32,6 +33,7 @@ class ExchangeClock:
         if elapsed_ns >= _BASE_NS:
             rate = (now[0] - self._first[0]) * 1e6 / elapsed_ns
             self.rate = 1.0 if abs(rate - 1) < _EXACT else max(0.0, rate)
+            self.rate_known = True
             self._first = self._last if self._last is not None else now
         self._last = now
 

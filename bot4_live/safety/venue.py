@@ -1,8 +1,8 @@
 """The watchdog's own way to the venue: Binance USD-M's REST by http.client and hmac, blocking, one connection.
 
-Nothing here is shared with the runner: another key, another connection, no event loop, no compiled code. Requests
-that may be repeated are (once, on a fresh connection); an order never is: when its fate is in doubt OrderUnknown is
-raised and the caller asks. Secrets appear in no error and no repr.
+Nothing here is shared with the runner but the request budget, which keeps a reserve for it: another key, another
+connection, no event loop, no compiled code. Requests that may be repeated are (once, on a fresh connection); an order
+never is: when its fate is in doubt OrderUnknown is raised and the caller asks. Secrets appear in no error and no repr.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ import hmac
 import http.client
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from bot4_live.clock import MS, boottime_ns
+from bot4_live.execution.rest_budget import Priority, RestBudget, Throttled, Ticket, account_tag
+from bot4_live.execution.weights import cost
 from bot4_live.safety.exchange_clock import ExchangeClock
 
 QUERY_WINDOW_MS = 5_000  # of questions and cancels: one that comes late does no harm
@@ -38,6 +42,14 @@ class VenueError(OSError):
     def refuses_key(self) -> bool:
         """Return whether the key or its signature is what the venue does not accept."""
         return self.code in _KEY_ERRORS
+
+
+class VenueSilenced(VenueError):
+    """Not sent: the venue has answered 429 or 418 and wants no request for `wait_s` more real seconds."""
+
+    def __init__(self, stop: Throttled) -> None:
+        super().__init__(418 if stop.banned else 429, 0, f"{stop}; nothing was sent")
+        self.wait_s = stop.wait_s
 
 
 class VenueUnreachable(ConnectionError):
@@ -85,6 +97,8 @@ class SafetyVenue:
         self._connection: http.client.HTTPConnection | None = None
         self._filters: dict[str, Filters] = {}
         self.clock = ExchangeClock()
+        self._tag = account_tag(api_key)
+        self._budget = _budget(rest_url)
 
     def twin(self) -> SafetyVenue:
         """Return a client of the same account on a connection of its own, knowing what this one knows."""
@@ -103,6 +117,9 @@ class SafetyVenue:
         before = time.monotonic_ns()
         server_ms = int(self._public("/fapi/v1/time", {})["serverTime"])
         self.clock.sample(server_ms, before, time.monotonic_ns())
+        if self.clock.rate_known:
+            at, speed = (self.clock.now_ms() * MS, boottime_ns()), round(self.clock.rate * 1000)
+            self._tell(lambda budget: budget.set_clock(*at, speed))
         return server_ms
 
     def best(self, symbol: str) -> tuple[Decimal, Decimal] | None:
@@ -248,7 +265,29 @@ class SafetyVenue:
     def _describe(self, error: Exception) -> str:
         return f"{self._host}:{self._port} does not answer ({type(error).__name__}: {error})"
 
+    def _claim(self, method: str, path: str, query: str) -> Ticket | None:
+        """Take the request from the reserve that the shared budget keeps for a kill; None without a budget."""
+        if self._budget is None:
+            return None
+        name = path.rpartition("/")[2]
+        weight, _ = cost(method, path, dict(parse_qsl(query)))
+        try:
+            return self._budget.claim(weight, Priority.KILL, self._tag, order=(method, name) == ("POST", "order"))
+        except Throttled as stop:
+            raise VenueSilenced(stop) from None
+        except OSError:
+            self._budget = None  # shared memory fails: a kill goes on without it
+            return None
+
+    def _tell(self, tell: Callable[[RestBudget], None]) -> None:
+        if self._budget is not None:
+            try:
+                tell(self._budget)
+            except OSError:
+                self._budget = None
+
     def _exchange(self, method: str, path: str, query: str) -> Any:
+        ticket = self._claim(method, path, query)
         if self._connection is None:
             kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
             self._connection = kind(self._host, self._port, timeout=self._timeout)
@@ -266,8 +305,12 @@ class SafetyVenue:
             value = json.loads(raw)
         except ValueError:
             value = None
+        known = value if isinstance(value, dict) else {}
+        if ticket is not None:
+            code, text = known.get("code", 0) if answer.status >= 400 else 0, str(known.get("msg", ""))
+            self._tell(lambda budget: budget.note(ticket, answer.status, answer.headers, code, text))
+            self._tell(lambda budget: budget.learn(known.get("rateLimits")))
         if answer.status >= 400 or value is None:
-            known = value if isinstance(value, dict) else {}
             raise VenueError(answer.status, int(known.get("code", 0)), str(known.get("msg", "no reason given"))[:200])
         return value
 
@@ -276,3 +319,11 @@ class SafetyVenue:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _budget(rest_url: str) -> RestBudget | None:
+    """Return the budget of the venue; a kill must not fail because shared memory does."""
+    try:
+        return RestBudget(rest_url)
+    except OSError:
+        return None

@@ -53,10 +53,13 @@ class Core:
 
     def on_market(self, record: np.ndarray) -> None:
         """Take in a market record; its recv_ns is when its frame was received."""
-        received = self._received_mono(int(header_of(record)["recv_ns"]))
+        head = header_of(record)
+        came_ns = int(head["recv_ns"])  # the sequencer may set it on
+        received = self._received_mono(came_ns)
         commands = self.sequencer.push(record)
         self.latency.decision.add(time.monotonic_ns() - received)
-        kind = int(header_of(record)["kind"])
+        self.latency.market(came_ns, int(head["exch_ns"]))
+        kind = int(head["kind"])
         self.kinds[kind] += 1
         if kind in WATCHED:
             self.tally.take(record)

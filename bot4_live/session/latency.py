@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from bot4_live.execution.exchange_time import ExchangeTime
+
 _SUB = 7  # 2**7 bins an octave
 
 
@@ -51,6 +53,57 @@ class Histogram:
         }
 
 
+class ExchangeLatency:
+    """Venue's event time to receipt, in real time, corrected by the measured offset of the venue's clock.
+
+    Each figure is right to within `error_us` (the offset's error), and up to `RESOLUTION_US` too long, for venues cut
+    event times to whole ms. A corrected latency below zero, but not by more than the error, counts as 0; one further
+    below is impossible: it is counted and never shown as a latency.
+    """
+
+    RESOLUTION_US = 1000.0
+
+    def __init__(self) -> None:
+        self.histogram = Histogram()
+        self.impossible = 0
+        self.below_error = 0
+        self.uncorrected = 0  # events that came before the offset was measured
+
+    def add(self, recv_ns: int, exch_ns: int, venue: ExchangeTime) -> None:
+        """Take an event: engine time of its receipt and the venue's own time of it."""
+        venue.events.see(exch_ns, recv_ns)
+        if not venue.rtt_ns:
+            self.uncorrected += 1
+            return
+        elapsed = recv_ns + venue.offset_ns - exch_ns
+        if elapsed < 0:
+            if elapsed < -venue.error_ns:
+                self.impossible += 1
+                return
+            self.below_error += 1
+        self.histogram.add(elapsed * 1000 // venue.clock.speed_milli)
+
+    def as_dict(self, venue: ExchangeTime | None) -> dict[str, Any]:
+        """Return the histogram, the offset behind it, and what it leaves out, for JSON."""
+        offset: dict[str, Any] = {"error_us": None, "offset_ms": None, "rtt_us": None, "steps": 0}
+        if venue is not None and venue.rtt_ns:
+            real = 1000 / venue.clock.speed_milli
+            offset = {
+                "error_us": venue.error_ns * real / 1e3,
+                "offset_ms": venue.offset_ns / 1e6,
+                "rtt_us": venue.rtt_ns * real / 1e3,
+                "steps": venue.steps,
+            }
+        return {
+            **self.histogram.as_dict(),
+            **offset,
+            "resolution_us": self.RESOLUTION_US,
+            "impossible": self.impossible,
+            "below_error": self.below_error,
+            "uncorrected": self.uncorrected,
+        }
+
+
 class Latency:
     """What is measured: `decision` (frame received -> commands ready) and `wire` (wake-up -> request written).
 
@@ -62,6 +115,13 @@ class Latency:
         self.decision = Histogram()
         self.wire = Histogram()
         self.wire_frame = Histogram()
+        self.exchange = ExchangeLatency()
+        self.venue: ExchangeTime | None = None  # the venue's clock; without it nothing is said of `exchange`
+
+    def market(self, recv_ns: int, exch_ns: int) -> None:
+        """Take a market event's two times: engine clock and the venue's (0 where it has none)."""
+        if exch_ns and self.venue is not None:
+            self.exchange.add(recv_ns, exch_ns, self.venue)
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it for JSON."""
@@ -69,4 +129,5 @@ class Latency:
             "decision_us": self.decision.as_dict(),
             "wire_us": self.wire.as_dict(),
             "wire_frame_us": self.wire_frame.as_dict(),
+            "exchange_us": self.exchange.as_dict(self.venue),
         }

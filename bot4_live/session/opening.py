@@ -11,6 +11,7 @@ import numpy as np
 from bot4_live import compile_cache, engine_events
 from bot4_live.engine import Engine
 from bot4_live.events import SCHEMA, Kind
+from bot4_live.execution.exchange_time import ExchangeTime
 from bot4_live.instrument import Instrument
 from bot4_live.journal.layout import SegmentHeader
 from bot4_live.session.venue import Market
@@ -62,6 +63,11 @@ def events(
     elif int(engine.state["model"][0]) >= 0:
         found.append(engine_events.model_swap(0, -1, NO_BUNDLE, 0, use=False))
     return found
+
+
+def venue_offset(venue: ExchangeTime) -> np.ndarray:
+    """Return what is known of the venue's clock as an event."""
+    return engine_events.record(Kind.VENUE_OFFSET, 0, venue.offset_ns, venue.error_ns, venue.rtt_ns)
 
 
 def _sha256(path: Path) -> str:

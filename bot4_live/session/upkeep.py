@@ -9,7 +9,7 @@ import time
 from bot4_live import engine_events
 from bot4_live.events import Mode, Source
 from bot4_live.execution.rest import Request, VenueError
-from bot4_live.session import recovery, report
+from bot4_live.session import opening, recovery, report
 from bot4_live.session.account import Account
 from bot4_live.session.context import Context
 from bot4_live.session.feeder_link import FeederLink
@@ -18,7 +18,6 @@ from bot4_live.session.models import ModelWatch
 SNAPSHOT_EVENTS = 100_000
 BEAT_S = 0.05
 SLOW_S = 0.25
-SYNC_EVERY = 40  # slow beats between measurements of the venue's clock
 UNWELL_S = 1.0
 
 
@@ -102,8 +101,9 @@ class Upkeep:
                 self._account.check()
                 with contextlib.suppress(VenueError):
                     await self._follow_market()
-                    if beats % SYNC_EVERY == 0:
-                        await context.rest.sync_time()
+                    if context.rest.time.due:
+                        await context.rest.refresh_time()
+                        context.core.publish(opening.venue_offset(context.rest.time))
 
     async def _follow_market(self) -> None:
         """Notice a pause of a simulated market, and a speed that is no longer the session's."""

@@ -15,6 +15,7 @@ import aiohttp
 from bot4_live.clock import MS, MarketClock
 from bot4_live.execution.gateways.binance_usdm import Gateway
 from bot4_live.execution.rest import RestClient, VenueError, VenueRejected
+from bot4_live.execution.rest_budget import Priority, RestBudget, Throttled
 
 SAMPLES = 7
 KEY_CODES = {-1022, -2008, -2014, -2015}  # signature, unknown, malformed, invalid or without permission
@@ -48,10 +49,13 @@ class Market:
     paused: bool
 
 
-async def _ask(session: aiohttp.ClientSession, url: str) -> tuple[dict[str, Any] | None, int, int]:
+async def _ask(session: aiohttp.ClientSession, url: str, budget: RestBudget | None) -> tuple[Any, int, int]:
+    ticket = budget.claim(1, Priority.QUERY) if budget is not None else None
     sent = time.monotonic_ns()
     async with session.get(url) as response:
         body = await response.json() if response.status == 200 else None
+        if budget is not None and ticket is not None:
+            budget.note(ticket, response.status, response.headers)
     return body, sent, time.monotonic_ns()
 
 
@@ -61,13 +65,17 @@ async def read_market(rest_url: str, timeout_s: float = 3.0) -> Market:
     best: tuple[int, int, dict[str, Any]] | None = None
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_s)) as session:
-            answer, _, _ = await _ask(session, f"{base}/bot4/clock")
+            answer, _, _ = await _ask(session, f"{base}/bot4/clock", None)
             simulated = answer is not None
-            path = "/bot4/clock" if simulated else "/fapi/v1/time"
+            path, budget = ("/bot4/clock", None) if simulated else ("/fapi/v1/time", RestBudget(base))
             for _ in range(SAMPLES):
-                answer, sent, received = await _ask(session, f"{base}{path}")
+                answer, sent, received = await _ask(session, f"{base}{path}", budget)
                 if answer is not None and (best is None or received - sent < best[0]):
                     best = (received - sent, (sent + received) // 2, answer)
+            if budget is not None:
+                budget.close()
+    except Throttled as stop:
+        raise ConnectionError(f"{base} cannot be asked for its time: {stop}; again in {stop.wait_s:.0f} s") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise ConnectionError(
             f"no exchange answers at {base} ({type(error).__name__}); start one with `bot4 exchange`, "

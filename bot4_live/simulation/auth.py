@@ -1,4 +1,4 @@
-"""Who may ask, and how often: signatures, time windows, listen keys and rate limits of the simulated exchange."""
+"""Who may ask: signatures, time windows and listen keys of the simulated exchange."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from bot4_live.simulation.accounts import Key
-from bot4_live.simulation.errors import ApiError, error, missing
-from bot4_live.simulation.payloads import ORDER_LIMIT_1M, ORDER_LIMIT_10S, WEIGHT_LIMIT
+from bot4_live.simulation.errors import error, missing
 
 DEFAULT_WINDOW_MS = 5000
 MAX_WINDOW_MS = 60_000
@@ -118,42 +117,3 @@ class ListenKeys:
         for account, _ in gone:
             del self.by_account[account]
         return gone
-
-
-@dataclass
-class RateLimits:
-    """Request weight per minute (all clients: one address) and orders per account, in exchange time."""
-
-    weight_limit: int = WEIGHT_LIMIT
-    _minute: int = -1
-    _weight: int = 0
-    _orders: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
-
-    def spend(self, weight: int, now_ms: int) -> int:
-        """Count a request; return the weight used this minute. Raises ApiError -1003 (429) past the limit."""
-        minute = now_ms // 60_000
-        if minute != self._minute:
-            self._minute, self._weight = minute, 0
-        self._weight += weight
-        if self._weight > self.weight_limit:
-            wait = 60 - now_ms // 1000 % 60
-            text = (
-                f"Too many requests; current limit of IP(127.0.0.1) is {self.weight_limit} requests per minute. Please "
-                "use the websocket for live updates to avoid polling the API."
-            )
-            raise ApiError(-1003, text, 429, wait)
-        return self._weight
-
-    def spend_order(self, account: str, now_ms: int) -> dict[str, str]:
-        """Count an order; return the headers that tell. Raises ApiError -1015 (429) past a limit."""
-        headers = {}
-        for name, span_ms, limit in (("10S", 10_000, ORDER_LIMIT_10S), ("1M", 60_000, ORDER_LIMIT_1M)):
-            window = now_ms // span_ms
-            known, count = self._orders.get((account, span_ms), (window, 0))
-            count = count + 1 if known == window else 1
-            self._orders[account, span_ms] = (window, count)
-            if count > limit:
-                text = f"Too many new orders; current limit is {limit} orders per {span_ms // 1000} SECOND."
-                raise ApiError(-1015, text, 429, 1)
-            headers[f"X-MBX-ORDER-COUNT-{name}"] = str(count)
-        return headers

@@ -10,10 +10,11 @@ from typing import Any
 
 from bot4_live.clock import MS
 from bot4_live.simulation.accounts import Account, Key
-from bot4_live.simulation.auth import ListenKeys, RateLimits
+from bot4_live.simulation.auth import ListenKeys
 from bot4_live.simulation.bad_frames import BadFrame
 from bot4_live.simulation.faults import FaultPlan, RequestFaults
 from bot4_live.simulation.frames import FrameReader, shift_times, stream_name
+from bot4_live.simulation.limits import RateLimits
 from bot4_live.simulation.market_book import MarketBook
 from bot4_live.simulation.market_time import MarketTime
 from bot4_live.simulation.source import Source
@@ -27,8 +28,9 @@ IDLE_S = 0.5
 class Exchange:
     """Runs a market and everything on it. `run` is a task for as long as the exchange lives.
 
-    Times: `time.now_ns()` is the source's original exchange time; what goes out is that plus `shift_ms`. A frame
-    received at `local` in the source goes out at local + skew, which is never before its own event time.
+    Times: `time.now_ns()` is the source's original exchange time; what goes out is that plus `shift_ms`, and plus
+    `clock_ms` when the exchange's clock is wrong on purpose. A frame received at `local` in the source goes out at
+    local + skew, which is never before its own event time.
     """
 
     def __init__(
@@ -63,10 +65,13 @@ class Exchange:
         self.time = MarketTime(start_ns - 1, speed_milli=speed_milli, paused=paused, until_ns=until_ns)
         # Ids grow from one start of the exchange to the next.
         self.venue = Venue(self.instrument, MarketBook(self.reader.read(source.snapshot)), accounts, wall_ms * 1000)
-        self.hub = Hub(faults)
-        self.request_faults = RequestFaults(faults or FaultPlan())
+        self.hub = Hub()
+        self.clock_ms = 0
         self.listen_keys = ListenKeys()
-        self.limits = RateLimits() if weight_limit is None else RateLimits(weight_limit)
+        self.limits = RateLimits(speed_milli=lambda: self.time.speed_milli)
+        if weight_limit is not None:
+            self.limits.weight_limit = weight_limit
+        self.set_faults(faults or FaultPlan())
         self.bad_frames = sorted(bad_frames or [], key=lambda bad: bad.after_frame)
         self.sent = 0  # market frames since the start of the source, those passed over by from_ns included
         self.ended = False
@@ -78,7 +83,12 @@ class Exchange:
 
     def now_ns(self) -> int:
         """Return the exchange's time as clients see it, in ns."""
-        return self.time.now_ns() + self.shift_ms * MS
+        return self.time.now_ns() + self.shown_ms * MS
+
+    @property
+    def shown_ms(self) -> int:
+        """Return what is added to every time that goes out."""
+        return self.shift_ms + self.clock_ms
 
     def now_ms(self) -> int:
         """Return the exchange's time as clients see it, in ms."""
@@ -97,9 +107,9 @@ class Exchange:
         self._wake.set()
 
     def clock(self) -> dict[str, Any]:
-        """Return what GET /bot4/clock says."""
+        """Return what GET /bot4/clock says; unlike the exchange's own, this clock is never wrong."""
         return {
-            "market_ns": self.now_ns(),
+            "market_ns": self.time.now_ns() + self.shift_ms * MS,
             "speed_milli": self.time.speed_milli,
             "shift_ns": self.shift_ms * MS,
             "paused": self.time.paused,
@@ -122,6 +132,11 @@ class Exchange:
         """Change the faults from now on."""
         self.hub.set_plan(plan)
         self.request_faults = RequestFaults(plan)
+        self.clock_ms = round(plan.clock_ms)
+        if plan.ban_after:
+            self.limits.ban_after = plan.ban_after
+        if plan.ban_s:
+            self.limits.ban(plan.ban_s)
 
     def flush_user_events(self) -> None:
         """Send what the venue has to tell its users."""
@@ -153,14 +168,14 @@ class Exchange:
             due.append(self._next[0] + self.source.skew_ns)
         countdown = self.venue.next_due_ns()
         if countdown is not None:
-            due.append(countdown - self.shift_ms * MS)
+            due.append(countdown - self.shown_ms * MS)
         waits = [wait for wait in (self.time.real_s(at) for at in due) if wait is not None]
         return min([IDLE_S, *waits])
 
     def _pump(self, most: int) -> bool:
         """Send up to `most` due market frames as one batch; return whether more are due."""
         now = self.time.now_ns()
-        skew, shift_ns = self.source.skew_ns, self.shift_ms * MS
+        skew, shift_ns = self.source.skew_ns, self.shown_ms * MS
         batch: list[tuple[str, bytes]] = []
         self._inject_due(batch)
         taken = 0
@@ -169,7 +184,7 @@ class Exchange:
             name = stream_name(raw)
             self.venue.on_market(self.reader.read(raw), at + shift_ns)
             if name:  # a recorded REST answer is not sent as a frame
-                frame = shift_times(raw, self.shift_ms)
+                frame = shift_times(raw, self.shown_ms)
                 batch.append((name, frame))
                 if name.endswith("@trade"):
                     self._last_trade = frame
@@ -195,7 +210,7 @@ class Exchange:
 
     def _skip_to(self, start_ns: int) -> None:
         """Read on to `start_ns` without sending; the book follows."""
-        shift_ns = self.shift_ms * MS
+        shift_ns = self.shown_ms * MS
         while self._next is not None and (at := self._next[0] + self.source.skew_ns) < start_ns:
             self.venue.on_market(self.reader.read(self._next[1]), at + shift_ns)
             self.sent += 1

@@ -24,15 +24,26 @@ class FaultPlan:
     lose_request: float = 0.0  # an order request is cut off before it is read
     lose_response: float = 0.0  # an order request is executed and never answered
     response_delay_ms: float = 0.0  # real ms before an order request is answered
+    refuse: float = 0.0  # a REST request is refused with 429
+    refuse_path: str = ""  # only one whose path begins so
+    refuse_after_s: int = 1  # Retry-After of those
+    ban_s: float = 0.0  # everybody is banned (418) for so long from now, real seconds
+    ban_after: int = 0  # requests during a silence until the ban; 0 leaves what it is
+    clock_ms: float = 0.0  # the exchange's clock is wrong by so much: its time, event times, time windows
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability."""
+        """Refuse what is no probability, no number or negative."""
         for item in fields(self):
             value = getattr(self, item.name)
-            if isinstance(value, bool) or item.name in ("seed", "delay_frames"):
+            if isinstance(value, str) != (item.name == "refuse_path") or not isinstance(value, str | int | float):
+                raise ValueError(f"fault {item.name} cannot be {value!r}")
+            if isinstance(value, str | bool) or item.name in ("seed", "delay_frames", "clock_ms"):
                 continue
-            if value < 0 or (value > 1 and not item.name.endswith("_ms")):
-                raise ValueError(f"fault {item.name} must be 0 to 1, not {value}")
+            free = item.name.endswith(("_ms", "_s", "_after"))
+            if not (0 <= value < float("inf") if free else 0 <= value <= 1):
+                raise ValueError(f"fault {item.name} must be {'0 or more' if free else '0 to 1'}, not {value}")
+        if not abs(self.clock_ms) < 1e12:
+            raise ValueError(f"fault clock_ms must be a number of ms, not {self.clock_ms}")
 
     @classmethod
     def read(cls, values: Any) -> FaultPlan:
@@ -94,7 +105,7 @@ class FrameFaults:
 
 
 class RequestFaults:
-    """What happens to order requests."""
+    """What happens to requests."""
 
     def __init__(self, plan: FaultPlan) -> None:
         """Begin."""
@@ -108,3 +119,8 @@ class RequestFaults:
     def lost_after(self) -> bool:
         """Return whether this request is executed and not answered."""
         return self.plan.lose_response > 0 and self._random.random() < self.plan.lose_response
+
+    def refused(self, path: str) -> bool:
+        """Return whether this request is refused with 429."""
+        plan = self.plan
+        return plan.refuse > 0 and path.startswith(plan.refuse_path) and self._random.random() < plan.refuse

@@ -39,7 +39,7 @@ def entry_price(account: Account) -> str:
     return f"{Decimal(account.cost) * account.instrument.tick_e8 / (E8 * account.position):.8f}"
 
 
-def exchange_info(instrument: Instrument, now_ms: int) -> dict[str, Any]:
+def exchange_info(instrument: Instrument, now_ms: int, weight_limit: int = WEIGHT_LIMIT) -> dict[str, Any]:
     """Return GET /fapi/v1/exchangeInfo."""
     tick = f"{Decimal(instrument.tick_e8) / E8:.{instrument.price_digits}f}"
     lots = {
@@ -73,7 +73,7 @@ def exchange_info(instrument: Instrument, now_ms: int) -> dict[str, Any]:
         "serverTime": now_ms,
         "futuresType": "U_MARGINED",
         "rateLimits": [
-            {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": WEIGHT_LIMIT},
+            {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": weight_limit},
             {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": ORDER_LIMIT_1M},
             {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": ORDER_LIMIT_10S},
         ],

@@ -40,7 +40,10 @@ def _refusal(problem: ApiError, headers: dict[str, str]) -> web.Response:
     return json_response({"code": problem.code, "msg": problem.text}, problem.status, headers)
 
 
-def route(method: str, path: str, answer: Answer, weight: int = 1, security: str = "NONE") -> web.RouteDef:
+Weight = int | Callable[[dict[str, str]], int]  # fixed, or by the parameters
+
+
+def route(method: str, path: str, answer: Answer, weight: Weight = 1, security: str = "NONE") -> web.RouteDef:
     """Return the route of an answer.
 
     `security` is Binance's: NONE, MARKET_DATA (a key alone), USER_DATA (signed), TRADE (signed, counted as an order,
@@ -57,8 +60,11 @@ def route(method: str, path: str, answer: Answer, weight: int = 1, security: str
         headers: dict[str, str] = {}
         try:
             now_ms = exchange.catch_up() // 1_000_000
-            headers["X-MBX-USED-WEIGHT-1M"] = str(exchange.limits.spend(weight, now_ms))
             params, account = read_params(query, body), ""
+            cost = weight if isinstance(weight, int) else weight(params)
+            headers["X-MBX-USED-WEIGHT-1M"] = str(exchange.limits.spend(cost, now_ms))
+            if exchange.request_faults.refused(path):
+                raise exchange.limits.silence(exchange.request_faults.plan.refuse_after_s)
             if security != "NONE":
                 key = authenticate(exchange.keys, request.headers.get("X-MBX-APIKEY", ""))
                 account = key.account
@@ -80,6 +86,11 @@ def route(method: str, path: str, answer: Answer, weight: int = 1, security: str
         return response
 
     return web.route(method, path, handle)
+
+
+def per_symbol(one: int, all_symbols: int) -> Weight:
+    """Return the weight of what answers for one symbol or, without the parameter, for all."""
+    return lambda params: one if params.get("symbol") else all_symbols
 
 
 def _cut_off(request: web.Request) -> web.StreamResponse:

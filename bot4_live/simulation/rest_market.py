@@ -11,9 +11,9 @@ from bot4_live.simulation import payloads
 from bot4_live.simulation.errors import ApiError
 from bot4_live.simulation.ladder import Ladder
 from bot4_live.simulation.order_request import read_int, require_symbol
-from bot4_live.simulation.rest import Call, route
+from bot4_live.simulation.rest import Call, per_symbol, route
 
-DEPTHS = (5, 10, 20, 50, 100, 500, 1000)
+DEPTH_WEIGHTS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
 
 
 def routes() -> list[web.RouteDef]:
@@ -22,24 +22,29 @@ def routes() -> list[web.RouteDef]:
         route("GET", "/fapi/v1/ping", lambda call: {}),
         route("GET", "/fapi/v1/time", lambda call: {"serverTime": call.now_ms}),
         route("GET", "/fapi/v1/exchangeInfo", _exchange_info),
-        route("GET", "/fapi/v1/depth", _depth, 5),
+        route("GET", "/fapi/v1/depth", _depth, _depth_weight),
         route("GET", "/fapi/v1/trades", _trades, 5),
         route("GET", "/fapi/v1/aggTrades", _aggregate_trades, 20),
-        route("GET", "/fapi/v1/ticker/bookTicker", _book_ticker, 2),
-        route("GET", "/fapi/v1/ticker/price", _price),
-        route("GET", "/fapi/v2/ticker/price", _price),
-        route("GET", "/fapi/v1/premiumIndex", _premium_index),
+        route("GET", "/fapi/v1/ticker/bookTicker", _book_ticker, per_symbol(2, 5)),
+        route("GET", "/fapi/v1/ticker/price", _price, per_symbol(1, 2)),
+        route("GET", "/fapi/v2/ticker/price", _price, per_symbol(1, 2)),
+        route("GET", "/fapi/v1/premiumIndex", _premium_index, per_symbol(1, 10)),
     ]
 
 
+def _depth_weight(params: dict[str, str]) -> int:
+    limit = params.get("limit", "500")
+    return DEPTH_WEIGHTS.get(int(limit) if limit.isdigit() else 500, 1)  # a wrong one costs something too
+
+
 def _exchange_info(call: Call) -> Any:
-    return payloads.exchange_info(call.exchange.instrument, call.now_ms)
+    return payloads.exchange_info(call.exchange.instrument, call.now_ms, call.exchange.limits.weight_limit)
 
 
 def _depth(call: Call) -> Any:
     require_symbol(call.params, call.exchange.instrument)
     limit = read_int(call.params, "limit") or 500
-    if limit not in DEPTHS:
+    if limit not in DEPTH_WEIGHTS:
         raise ApiError(-4021, "Depth limit is not valid. Valid limits are: 5, 10, 20, 50, 100, 500, 1000.")
     book, instrument = call.exchange.venue.book, call.exchange.instrument
 

@@ -12,7 +12,7 @@ from bot4_live.simulation.accounts import Account
 from bot4_live.simulation.errors import ApiError, error, missing
 from bot4_live.simulation.order_request import read_int, read_order, require_symbol
 from bot4_live.simulation.orders import Order
-from bot4_live.simulation.rest import Call, route
+from bot4_live.simulation.rest import Call, per_symbol, route
 
 USER, TRADE, KEY = "USER_DATA", "TRADE", "MARKET_DATA"
 
@@ -27,7 +27,7 @@ def routes() -> list[web.RouteDef]:
         route("POST", "/fapi/v1/countdownCancelAll", _countdown, 10, USER),
         route("GET", "/fapi/v1/order", _query, 1, USER),
         route("GET", "/fapi/v1/openOrder", _query_open, 1, USER),
-        route("GET", "/fapi/v1/openOrders", _open_orders, 1, USER),
+        route("GET", "/fapi/v1/openOrders", _open_orders, per_symbol(1, 40), USER),
         route("GET", "/fapi/v1/allOrders", _all_orders, 5, USER),
         route("GET", "/fapi/v1/userTrades", _user_trades, 5, USER),
         route("GET", "/fapi/v1/income", _income, 30, USER),

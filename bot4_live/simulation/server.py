@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from aiohttp import WSMsgType, web
 
+from bot4_live.execution.rest_budget import RestBudget
 from bot4_live.simulation import controls, rest_market, rest_trading
 from bot4_live.simulation.exchange import Exchange
 from bot4_live.simulation.rest import EXCHANGE, json_response
@@ -61,6 +62,8 @@ class Server:
             await self._runner.cleanup()
             raise
         self.port = self._runner.addresses[0][1]
+        self._budget = RestBudget(self.rest_url)
+        self._budget.forget()  # what another exchange at this address counted, or barred, is over
         self._task = asyncio.create_task(self.exchange.run())
         return self
 
@@ -72,6 +75,7 @@ class Server:
         for listener in list(self.exchange.hub.listeners):
             listener.transport.abort()
         await self._runner.cleanup()
+        self._budget.close()
 
     async def wait(self) -> None:
         """Return only when the market fails, raising what it failed of."""

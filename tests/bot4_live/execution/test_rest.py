@@ -11,9 +11,10 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from bot4_live.clock import MarketClock
+from bot4_live.clock import MarketClock, boottime_ns
 from bot4_live.execution.exchange_time import ExchangeTime
-from bot4_live.execution.rest import NotSent, Request, RestClient, UnknownFate, VenueRejected, Withheld
+from bot4_live.execution.rest import NotSent, RateLimited, Request, RestClient, UnknownFate, VenueRejected, Withheld
+from bot4_live.execution.rest_budget import MINUTE_NS, RestBudget
 from bot4_live.execution.signing import sign
 
 KEY, SECRET = "public-key", "very-secret"
@@ -48,6 +49,7 @@ async def venue():
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     made.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+    RestBudget(made.url).forget()  # another test may have had this port
     yield made
     await runner.cleanup()
 
@@ -143,19 +145,70 @@ async def test_the_guard_runs_last_and_stops_the_bytes(venue):
     assert calls == [1]  # asked before the venue saw the request
 
 
-async def test_rate_limits_are_followed(venue):
-    venue.headers = {"X-MBX-USED-WEIGHT-1M": "1990"}
+CANCEL = Request("DELETE", "/fapi/v1/order", {"symbol": "BTCUSDT"})
+
+
+async def test_the_venues_count_ends_orders_before_cancels(venue):
     async with client(venue.url) as rest:
+        rest.budget.set_clock(MINUTE_NS // 2, boottime_ns())  # the middle of a minute
+        venue.headers = {"X-MBX-USED-WEIGHT-1M": "1990"}
         await rest.call(ORDER)
-        assert (rest.used_weight, rest.weight_spent) == (1990, True)
-        venue.status, venue.body = 429, '{"code": -1003, "msg": "Too many requests."}'
+        assert rest.budget.state()["used"] == 1990
+        with pytest.raises(
+            RateLimited, match=r"1990 of 2400; order requests may use 80 %.*again in 3\d\.\d s"
+        ) as caught:
+            await rest.call(ORDER)
+        assert 29 < caught.value.wait_s < 32
+        await rest.call(CANCEL)
+    assert [request.method for request in venue.requests] == ["POST", "DELETE"]
+
+
+@pytest.mark.parametrize(("status", "words"), [(429, "asked for silence"), (418, "has banned this address")])
+async def test_a_silence_holds_for_every_client(venue, status, words):
+    async with client(venue.url) as rest, client(venue.url) as other:
+        venue.status, venue.body = status, '{"code": -1003, "msg": "Too many requests."}'
         venue.headers = {"Retry-After": "7"}
         with pytest.raises(VenueRejected) as caught:
             await rest.call(ORDER)
-        assert caught.value.status == 429
-        with pytest.raises(NotSent, match="silence"):
+        assert caught.value.status == status
+        for asked in (rest, other):
+            for request in (ORDER, CANCEL):
+                with pytest.raises(RateLimited, match=words) as stopped:
+                    await asked.call(request)
+                assert 6 < stopped.value.wait_s < 8
+    assert len(venue.requests) == 1
+
+
+async def test_too_many_orders_bars_orders_only(venue):
+    async with client(venue.url) as rest:
+        venue.status, venue.body = 429, '{"code": -1015, "msg": "Too many new orders."}'
+        venue.headers = {"Retry-After": "5"}
+        with pytest.raises(VenueRejected):
             await rest.call(ORDER)
-    assert len(venue.requests) == 2
+        with pytest.raises(RateLimited, match="no order of this account"):
+            await rest.call(ORDER)
+        venue.status, venue.body = 200, "{}"
+        await rest.call(CANCEL)
+
+
+async def test_what_was_withheld_is_not_spent(venue):
+    def refuse():
+        raise Withheld(3)
+
+    async with client(venue.url) as rest:
+        await rest.call(CANCEL)
+        assert rest.budget.state()["used"] == 1
+        with pytest.raises(Withheld):
+            await rest.call(CANCEL, refuse)
+        assert rest.budget.state()["used"] == 1
+
+
+async def test_limits_are_those_of_exchange_info(venue):
+    venue.body = """{"rateLimits": [
+        {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000}, 7, {"limit": 3}]}"""
+    async with client(venue.url) as rest:
+        await rest.call(Request("GET", "/fapi/v1/exchangeInfo", signed=False))
+        assert rest.budget.state()["limit"] == 6000
 
 
 async def test_no_error_shows_a_signature_or_a_secret(venue):
@@ -191,5 +244,5 @@ async def test_exchange_time_runs_at_the_sessions_speed():
     await exchange.sync(ask)
     now[0] += 1000 * MS
     assert abs(exchange.now_ms() - (1_000_100 + now[0] * 4 // MS)) <= 1
-    assert exchange.error_ns == 4 * MS
+    assert exchange.error_ns == 4.5 * MS  # half the round trip, half a ms of the venue's
     assert exchange.real_s(500) == pytest.approx(0.125)

@@ -88,10 +88,10 @@ async def test_body_requests(serve) -> None:
 async def test_too_many_requests(serve) -> None:
     async with serve(weight_limit=30) as client:
         for number in range(1, 7):
-            status, _ = await client.call("GET", "/fapi/v1/depth", signed=False, symbol="BTCUSDT")
+            status, _ = await client.call("GET", "/fapi/v1/depth", signed=False, symbol="BTCUSDT", limit=100)
             assert status == 200
             assert client.headers["X-MBX-USED-WEIGHT-1M"] == str(5 * number)
-        status, answer = await client.call("GET", "/fapi/v1/depth", signed=False, symbol="BTCUSDT")
+        status, answer = await client.call("GET", "/fapi/v1/depth", signed=False, symbol="BTCUSDT", limit=100)
         assert (status, answer["code"]) == (429, -1003)
         assert 0 < int(client.headers["Retry-After"]) <= 60
 
