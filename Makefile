@@ -27,8 +27,9 @@ $(STAMP): requirements.lock pyproject.toml
 run: setup ## the main job, end to end (CAPTURE=FILE for your own market)
 	@$(BIN)/bot4 demo $(if $(CAPTURE),--capture "$(CAPTURE)")
 
-test: setup lint ## linters, types, contracts and the tests
-	@$(BIN)/python -m bot4_live.warm
+test: setup ## linters, types, contracts and the tests
+	@$(BIN)/python -m bot4_live.warm & warm=$$!; \
+	  $(MAKE) --no-print-directory lint && wait $$warm || { kill $$warm 2>/dev/null; exit 1; }
 	@$(BIN)/pytest -q -n 3 --dist loadscope -m "not slow" $(ARGS)
 
 test-slow: setup ## the long tests
