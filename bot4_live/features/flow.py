@@ -12,6 +12,8 @@ import numpy as np
 from numba import njit
 
 from bot4_live.features.numbers import decayed, power
+from bot4_live.features.prints import prints_tick, take_print
+from bot4_live.features.queues import queue_change, queue_tick, queue_trade, refresh_queues
 from bot4_live.features.registry import index
 from bot4_live.features.state import (
     BUCKET_TRADES,
@@ -96,6 +98,7 @@ def refresh_touch(f: Any) -> None:
     if f.mid2 > 0:
         f.x[QUEUE_BID] = _queue(f.bid_qty, s.removed_bid)
         f.x[QUEUE_ASK] = _queue(f.ask_qty, s.removed_ask)
+        refresh_queues(f)
 
 
 @njit(cache=True)
@@ -112,6 +115,8 @@ def take_touch(f: Any, bid: int, bid_qty: int, ask: int, ask_qty: int, notional:
         s.removed_ask += f.ask_qty
     elif ask == f.ask_px and ask_qty < f.ask_qty:
         s.removed_ask += f.ask_qty - ask_qty
+    queue_change(f.bid_queue, bid - f.bid_px, bid_qty, f.bid_qty)
+    queue_change(f.ask_queue, f.ask_px - ask, ask_qty, f.ask_qty)
     if bid + ask != f.mid2:
         s.last_move_ns = f.now_ns
         f.x[SINCE_MOVE] = 0.0
@@ -171,8 +176,11 @@ def take_trade(f: Any, price: int, qty: int, sell: int, notional: float) -> None
     s.lots_10s += qty
     if sell:
         s.run = min(s.run, 0) - 1
+        queue_trade(f.bid_queue, price, qty, f.bid_qty)
     else:
         s.run = max(s.run, 0) + 1
+        queue_trade(f.ask_queue, price, qty, f.ask_qty)
+    take_print(f, notional, sign * notional)
     s.last_trade_ns = f.now_ns
     f.x[RUN] = s.run
     f.x[SINCE_TRADE] = 0.0
@@ -225,6 +233,9 @@ def flow_tick(f: Any, n: int) -> None:
     s.lots_10s = decayed(s.lots_10s, factor)
     s.removed_bid = decayed(s.removed_bid, factor)
     s.removed_ask = decayed(s.removed_ask, factor)
+    queue_tick(f.bid_queue, factor)
+    queue_tick(f.ask_queue, factor)
+    prints_tick(f, n)
     s.effective = decayed(s.effective, factor)
     s.effective_n = decayed(s.effective_n, factor)
     s.realised = decayed(s.realised, factor)

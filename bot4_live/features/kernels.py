@@ -36,6 +36,8 @@ from bot4_live.features.flow import (
     take_trade,
 )
 from bot4_live.features.numbers import decayed, mid_return, power
+from bot4_live.features.prints import prints_forget
+from bot4_live.features.queues import queue_void
 from bot4_live.features.registry import index
 from bot4_live.features.shape import take_levels
 from bot4_live.features.signals import look_for_walls, wall_reach, walls_forget, walls_tick
@@ -279,6 +281,8 @@ def on_stale(f: Any, now_ns: int) -> None:
     f.ask_qty = 0
     f.bucket_mid2 = 0
     f.valid = 0
+    queue_void(f.bid_queue)
+    queue_void(f.ask_queue)
     walls_forget(f)
 
 
@@ -304,6 +308,9 @@ def _forget(f: Any) -> None:
     f.sxx = 0
     f.sxy = 0
     flow_forget(f.flow)
+    prints_forget(f.prints)
+    f.bid_queue.left = 0.0
+    f.ask_queue.left = 0.0
     bars_forget(f.bars_1s)
     bars_forget(f.bars_5s)
     f.bid_wall.withdrawn = 0.0

@@ -27,6 +27,7 @@ WALL_LEVELS = 50
 MIN_WALL_LEVELS = 10
 WALL_TICKS = 10  # walls are looked for every 100 ms
 MOST_S = 60.0  # times are capped there
+FASTEST_STEP, SLOWEST_STEP = 0.5, 0.05  # of the running quantiles of print sizes, by the number of prints
 
 
 def decay(half_life_s: str) -> float:
@@ -44,7 +45,8 @@ def rate(half_life_s: str) -> float:
 
 DECAY_1S, DECAY_5S, DECAY_10S = decay("1"), decay("5"), decay("10")
 DECAY_BUCKET = decay("0.4")  # volatility: half-life 10 s, stepped once a bucket of 25 TICKs
-DECAY_250MS = decay("0.25")
+DECAY_250MS, DECAY_60S = decay("0.25"), decay("60")
+DECAY_LOOK = decay("1")  # half-life 10 s, stepped once a look of 10 TICKs
 RATE_250MS, RATE_1S, RATE_5S, RATE_10S = rate("0.25"), rate("1"), rate("5"), rate("10")
 FLUSH = 1e-30
 MAX_BUCKET_LOTS = 1 << 27  # keeps the integer sums of Kyle's regression inside int64
@@ -133,6 +135,33 @@ WALL_STATE = np.dtype(
     align=True,
 )
 
+# An order of no size that joined the best price of a side when that became the best, or when the one before it filled.
+QUEUE_STATE = np.dtype(
+    [
+        ("px", "<i8"),  # where it rests, 0 = nowhere
+        ("traded", "<i8"),  # lots traded there since the last TICK that the best size does not show yet
+        ("ahead", "<f8"),  # lots before it
+        ("left", "<f8"),  # times the best price moved away from such an order, decayed
+    ],
+    align=True,
+)
+
+PRINT_STATE = np.dtype(
+    [
+        ("n", "<i8"),  # prints the quantiles have seen
+        ("q50", "<f8"),  # running quantiles of notional, 0 before the first print
+        ("q95", "<f8"),
+        ("flow", "<f8"),  # buys - sells of prints from q95 on, decayed
+        ("excess", "<f8"),  # sum of notional / q95 of those prints, decayed, and their number
+        ("excess_n", "<f8"),
+        ("count", "<i8"),  # prints since the last look
+        ("weight", "<f8"),  # of the looks, and the sums of counts and their squares, decayed
+        ("counts", "<f8"),
+        ("squares", "<f8"),
+    ],
+    align=True,
+)
+
 FEATURE_STATE = np.dtype(
     [
         ("x", "<f8", (CAPACITY,)),
@@ -183,6 +212,9 @@ FEATURE_STATE = np.dtype(
         ("bars_5s", BAR_STATE),
         ("bid_wall", WALL_STATE),
         ("ask_wall", WALL_STATE),
+        ("bid_queue", QUEUE_STATE),
+        ("ask_queue", QUEUE_STATE),
+        ("prints", PRINT_STATE),
         ("deep", "<i8", (WALL_LEVELS, 2)),  # scratch of the search for walls
     ],
     align=True,

@@ -108,5 +108,7 @@ def _load(name: str) -> ModuleType:
 @pytest.fixture(scope="session")
 def reference_modules() -> Any:
     """`read(log)` and `references`, every feature's definition over a whole history."""
-    references = _load("references").REFERENCES | _load("bar_references").REFERENCES
+    references: dict[str, Any] = {}
+    for name in ("references", "bar_references", "signal_references"):
+        references |= _load(name).REFERENCES
     return SimpleNamespace(read=_load("whole_history").read, references=references)
