@@ -42,3 +42,27 @@ def layout() -> list[dict[str, object]]:
 def layout_hash() -> str:
     """Return the sha256 (hex) of the layout; bundles and state snapshots carry it and are refused when it differs."""
     return hashlib.sha256(json.dumps(layout(), sort_keys=True).encode()).hexdigest()
+
+
+def _window(feature: Feature) -> str:
+    """Return a window in words."""
+    if not feature.window_ns:
+        return "now"
+    ms = feature.window_ns // 1_000_000
+    return f"{feature.window_kind} {ms // 1000} s" if ms % 1000 == 0 else f"{feature.window_kind} {ms} ms"
+
+
+def feature_table() -> str:
+    """Return every feature as a Markdown table (docs/features.md)."""
+
+    def cell(text: str) -> str:
+        return text.replace("|", "\\|")
+
+    rows = [
+        f"| {i} | `{f.name}` | {f.kind} | {_window(f)} | {cell(f.unit)} | {cell(f.meaning)} | {cell(f.source)} |"
+        for i, f in enumerate(FEATURES)
+    ]
+    return (
+        "\n".join(["| # | name | kind | window | unit | meaning | source |", "|---|---|---|---|---|---|---|", *rows])
+        + "\n"
+    )

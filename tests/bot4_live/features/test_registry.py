@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bot4_live.features import registry
-from bot4_live.features.registry import CAPACITY, FEATURES, N_FEATURES, NAMES, index, layout_hash
+from bot4_live.features.registry import CAPACITY, FEATURES, N_FEATURES, NAMES, feature_table, index, layout_hash
 
 
 def test_features_are_declared_whole() -> None:
@@ -43,3 +45,14 @@ def test_the_hash_moves_with_definitions_only(monkeypatch: pytest.MonkeyPatch) -
     finally:
         monkeypatch.undo()
         layout_hash.cache_clear()
+
+
+def test_the_documented_features_are_those_of_the_registry() -> None:
+    path = Path(__file__).resolve().parents[3] / "docs" / "features.md"
+    head, _, _ = path.read_text().partition("| # |")
+    wanted = head + feature_table()
+    if os.environ.get("RENEW_GOLDEN"):
+        path.write_text(wanted)
+    assert path.read_text() == wanted, "docs/features.md is old: RENEW_GOLDEN=1 writes its table anew"
+    assert all(f"| `{name}` |" in wanted for name in NAMES)
+    assert wanted.count("\n| ") == N_FEATURES + 1
