@@ -17,7 +17,7 @@ import polars as pl
 from bot4_live.features.batch import BatchState, FeatureTable, compute
 from bot4_live.features.registry import NAMES
 from bot4_live.journal.reader import Segment, read_segment
-from bot4_platform.journal_source import Seal
+from bot4_platform.journal_source import Seal, of_market
 from bot4_platform.lake_tables import TABLES
 from bot4_platform.partitions import MarketDay
 
@@ -36,20 +36,20 @@ class FeatureDay:
     resumed: bool
 
 
-def first_on(segment: Segment, start_ns: int) -> int | None:
-    """Return the index of the first record whose original exchange time is at or after `start_ns`, if any."""
+def first_on(segment: Segment, market: str, start_ns: int) -> int | None:
+    """Return the index of the market's first record whose original exchange time is `start_ns` or later, if any."""
     heads = segment.headers
-    known = heads["exch_ns"] != 0
+    known = (heads["exch_ns"] != 0) & of_market(segment, market)
     found = np.flatnonzero(known & (heads["exch_ns"] - segment.header.shift_ns >= start_ns))
     return int(found[0]) if found.size else None
 
 
-def cut(seals: list[Seal], start_ns: int, day: str) -> int | None:
+def cut(seals: list[Seal], part: MarketDay) -> int | None:
     """Return the seq at which the log of a market reaches an exchange day, None when it does not."""
     for seal in seals:
-        if seal.days and seal.days[-1] >= day:
+        if seal.days and seal.days[-1] >= part.day:
             segment = read_segment(seal.path)
-            at = first_on(segment, start_ns)
+            at = first_on(segment, part.market, part.start_ns)
             if at is not None:
                 return int(segment.headers["seq"][at])
     return None
@@ -64,9 +64,8 @@ def compute_day(seals: list[Seal], part: MarketDay, previous: tuple[int, BatchSt
     if not any(part.day in seal.days for seal in seals):
         raise ValueError(f"no sealed segment holds an event of {part.market} on {part.day}")
     earlier = any(day < part.day for seal in seals for day in seal.days)
-    begin = cut(seals, part.start_ns, part.day) if earlier else seals[0].first_seq
-    following = part.shifted(1)
-    end = cut(seals, following.start_ns, following.day)
+    begin = cut(seals, part) if earlier else seals[0].first_seq
+    end = cut(seals, part.shifted(1))
     if begin is None or (end is not None and end <= begin):
         raise ValueError(
             f"the log of {part.market} goes from before {part.day} to after it: there is no such day in it"
@@ -74,12 +73,14 @@ def compute_day(seals: list[Seal], part: MarketDay, previous: tuple[int, BatchSt
     resumed = previous is not None and previous[0] == begin - 1
     state = previous[1] if previous is not None and resumed else BatchState()
     tables, last_seq, events = [TABLES["features"].empty()], begin - 1, 0
-    for segment, offsets in _ranges(seals, begin if resumed else 0, end):
+    for segment, offsets in _ranges(seals, part.market, begin if resumed else 0, end):
         table = compute(segment.buffer, offsets, GRID_MS, state)
         frame = to_frame(table, segment.header.shift_ns)
         tables.append(frame.filter(pl.col("seq") >= begin))
         events += int(offsets.size)
         last_seq = max(last_seq, int(state.array["last_seq"][0]))
+    if end is not None:  # what comes before it was all looked at, also where it is another market's
+        last_seq = state.array["last_seq"][0] = end - 1
     return FeatureDay(pl.concat(tables), state, begin, last_seq, events, resumed)
 
 
@@ -97,13 +98,14 @@ def to_frame(table: FeatureTable, shift_ns: int) -> pl.DataFrame:
     return frame.with_columns(pl.col("mid").fill_nan(None))
 
 
-def _ranges(seals: list[Seal], begin: int, end: int | None) -> Iterator[tuple[Segment, np.ndarray]]:
-    """Yield each segment with the offsets of its records whose seq is in [begin, end)."""
+def _ranges(seals: list[Seal], market: str, begin: int, end: int | None) -> Iterator[tuple[Segment, np.ndarray]]:
+    """Yield each segment with the offsets of the market's records whose seq is in [begin, end)."""
     for seal in seals:
         if seal.last_seq < begin or (end is not None and seal.first_seq >= end):
             continue
         segment = read_segment(seal.path)
         seq = segment.headers["seq"].astype(np.int64)
         inside = (seq >= begin) & (seq < (end if end is not None else np.iinfo(np.int64).max))
+        inside &= of_market(segment, market)
         if inside.any():
             yield segment, segment.offsets[inside]

@@ -12,9 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from bot4_live.events import Kind
 from bot4_live.journal.layout import SEGMENT_BYTES
 from bot4_live.journal.reader import Segment, read_segment
 from bot4_platform.partitions import MarketDay
+
+# Kinds that say something of one instrument.
+_OF_ONE = (
+    Kind.DEPTH_SNAPSHOT, Kind.DEPTH_DIFF, Kind.BOOK_TICKER, Kind.TRADE, Kind.BOOK_STALE, Kind.QUARANTINE, Kind.FUNDING,
+    Kind.LIQUIDATION, Kind.TICKER, Kind.INSTRUMENT,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,7 @@ class Seal:
     """What a sealed segment says of itself: `days` are exchange days, `kinds` counts records by kind."""
 
     path: Path
-    market: str
+    markets: dict[str, int]  # each with the id that its records carry
     session: str
     first_seq: int
     last_seq: int
@@ -47,7 +56,7 @@ def read_seal(path: Path) -> Seal:
         data: dict[str, Any] = json.loads(path.read_text())
         return Seal(
             path=path.with_name(path.name.removesuffix(".seal.json") + ".b4j"),
-            market=data["market"],
+            markets=data.get("markets") or {data["market"]: 0},  # older seals name one market
             session=data["session"],
             first_seq=data["first_seq"],
             last_seq=data["last_seq"],
@@ -68,7 +77,7 @@ def read_seal(path: Path) -> Seal:
 def seals(journal_dir: Path, market: str | None = None) -> list[Seal]:
     """Return the seals of a journal in log order, of one market or of all. An absent journal has none."""
     found = [read_seal(path) for path in sorted(journal_dir.glob("seg-*.seal.json"))]
-    return [seal for seal in found if market in (None, seal.market)]
+    return [seal for seal in found if market is None or market in seal.markets]
 
 
 def seals_of(journal_dir: Path, part: MarketDay) -> list[Seal]:
@@ -91,3 +100,25 @@ def segments(found: list[Seal]) -> Iterator[Segment]:
         if seal.size > SEGMENT_BYTES * 2:
             raise ValueError(f"{seal.path} has {seal.size} bytes, more than a segment may have")
         yield read_segment(seal.path)
+
+
+def count(seal: Seal, kind: int, market: str) -> int:
+    """Return how many records of `kind` and `market` a segment holds; a seal of one market says it by itself."""
+    if len(seal.markets) == 1:
+        return seal.kinds.get(kind, 0)
+    heads = read_segment(seal.path).headers
+    return int(((heads["kind"] == kind) & (heads["instrument"] == seal.markets[market])).sum())
+
+
+def of_market(segment: Segment, market: str) -> np.ndarray:
+    """Return a mask of the records that concern a market: its own, and those that concern all (time, session).
+
+    Raises ValueError for a market that the segment does not hold.
+    """
+    ids = {name: number for number, name in segment.header.markets.items()}
+    if market not in ids:
+        raise ValueError(f"{segment.path} holds {', '.join(ids)}, not {market}")
+    heads = segment.headers
+    if len(ids) == 1:
+        return np.ones(heads.size, bool)
+    return (heads["instrument"] == ids[market]) | ~np.isin(heads["kind"], _OF_ONE)

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from bot4_live.clock import DAY_NS
 from bot4_live.events import HEADER_SIZE, Flag, Kind, Reason
 from bot4_live.journal.raw_log import RawReader
 from bot4_live.journal.reader import Segment
+from bot4_platform.journal_source import of_market
 from bot4_platform.lake_tables import TABLES
 from bot4_platform.partitions import MarketDay
 
@@ -27,17 +27,17 @@ def slot(segment: Segment, rows: np.ndarray, index: int) -> np.ndarray:
     return usable[(segment.offsets[rows] + HEADER_SIZE) // 16 + index]
 
 
-def on_day(segment: Segment, kind: Kind, day_start_ns: int) -> np.ndarray:
-    """Return the rows of valid records of `kind` whose exchange time, the shift removed, is on the day."""
+def on_day(segment: Segment, kind: Kind, part: MarketDay) -> np.ndarray:
+    """Return the rows of the market's valid records of `kind` whose exchange time, the shift removed, is on the day."""
     heads = segment.headers
     original = heads["exch_ns"] - segment.header.shift_ns
-    good = (heads["kind"] == kind) & (heads["flags"] & Flag.INVALID == 0)
-    return np.flatnonzero(good & (original >= day_start_ns) & (original < day_start_ns + DAY_NS))
+    good = (heads["kind"] == kind) & (heads["flags"] & Flag.INVALID == 0) & of_market(segment, part.market)
+    return np.flatnonzero(good & (original >= part.start_ns) & (original < part.end_ns))
 
 
-def trades(segment: Segment, day_start_ns: int) -> pl.DataFrame:
+def trades(segment: Segment, part: MarketDay) -> pl.DataFrame:
     """Return the day's trades in one segment."""
-    rows = on_day(segment, Kind.TRADE, day_start_ns)
+    rows = on_day(segment, Kind.TRADE, part)
     heads, body = segment.headers[rows], slot(segment, rows, 0)
     return pl.DataFrame(
         _event(segment, rows)
@@ -45,9 +45,9 @@ def trades(segment: Segment, day_start_ns: int) -> pl.DataFrame:
     )
 
 
-def quotes(segment: Segment, day_start_ns: int) -> pl.DataFrame:
+def quotes(segment: Segment, part: MarketDay) -> pl.DataFrame:
     """Return the day's best quotes in one segment."""
-    rows = on_day(segment, Kind.BOOK_TICKER, day_start_ns)
+    rows = on_day(segment, Kind.BOOK_TICKER, part)
     bid, ask = slot(segment, rows, 0), slot(segment, rows, 1)
     return pl.DataFrame(
         _event(segment, rows)
@@ -56,9 +56,9 @@ def quotes(segment: Segment, day_start_ns: int) -> pl.DataFrame:
     )
 
 
-def depth(segment: Segment, day_start_ns: int) -> pl.DataFrame:
+def depth(segment: Segment, part: MarketDay) -> pl.DataFrame:
     """Return the day's depth diffs in one segment, one row a message."""
-    rows = on_day(segment, Kind.DEPTH_DIFF, day_start_ns)
+    rows = on_day(segment, Kind.DEPTH_DIFF, part)
     heads, body = segment.headers[rows], slot(segment, rows, 0)
     levels = (heads["length"].astype(np.int64) - HEADER_SIZE) // 16 - 1
     return pl.DataFrame(
@@ -68,16 +68,15 @@ def depth(segment: Segment, day_start_ns: int) -> pl.DataFrame:
     )
 
 
-def quarantine(segment: Segment, day_start_ns: int, raw_log: Callable[[int], bytes]) -> pl.DataFrame:
+def quarantine(segment: Segment, part: MarketDay, raw_log: Callable[[int], bytes]) -> pl.DataFrame:
     """Return the frames quarantined on the day (as received, the shift removed) in one segment.
 
     `raw_log` gives a frame's bytes by its raw_ref.
     """
     heads = segment.headers
     received = heads["recv_ns"] - segment.header.shift_ns
-    rows = np.flatnonzero(
-        (heads["kind"] == Kind.QUARANTINE) & (received >= day_start_ns) & (received < day_start_ns + DAY_NS)
-    )
+    refused = (heads["kind"] == Kind.QUARANTINE) & of_market(segment, part.market)
+    rows = np.flatnonzero(refused & (received >= part.start_ns) & (received < part.end_ns))
     found = heads[rows]
     return pl.DataFrame(
         {
@@ -101,10 +100,10 @@ def ticks(segments: Iterable[Segment], part: MarketDay, journal_dir: Path) -> di
     raw = RawReader(journal_dir)
     frames: dict[str, list[pl.DataFrame]] = {name: [] for name in ("trades", "quotes", "depth", "quarantine")}
     for segment in segments:
-        frames["trades"].append(trades(segment, part.start_ns))
-        frames["quotes"].append(quotes(segment, part.start_ns))
-        frames["depth"].append(depth(segment, part.start_ns))
-        frames["quarantine"].append(quarantine(segment, part.start_ns, lambda ref: raw.get(ref).raw))
+        frames["trades"].append(trades(segment, part))
+        frames["quotes"].append(quotes(segment, part))
+        frames["depth"].append(depth(segment, part))
+        frames["quarantine"].append(quarantine(segment, part, lambda ref: raw.get(ref).raw))
     keys = {
         "trades": ["trade_id"],
         "quotes": ["update_id", "bid_px", "bid_qty", "ask_px", "ask_qty"],

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, timedelta
+from itertools import product
 
 import dagster as dg
 
@@ -45,9 +46,9 @@ def sealed_segments(context: dg.SensorEvaluationContext, bot4: Bot4Resource) -> 
     requests: dict[str, dg.RunRequest] = {}
     skipped = []
     for seal in fresh:
-        for day in seal.days:
-            part = MarketDay(day, seal.market)
-            if seal.market in known and MARKET_DAYS.has_partition_key(part.key):
+        for day, market in product(seal.days, seal.markets):
+            part = MarketDay(day, market)
+            if market in known and MARKET_DAYS.has_partition_key(part.key):
                 # Of several segments of one day the newest asks for all.
                 requests[part.key] = dg.RunRequest(run_key=f"{seal.sha256}:{day}", partition_key=part.key)
             else:

@@ -91,12 +91,12 @@ def depth_ids_hold(context: dg.AssetCheckExecutionContext, bot4: Bot4Resource) -
 def quarantine_is_complete(context: dg.AssetCheckExecutionContext, bot4: Bot4Resource) -> dg.AssetCheckResult:
     """Compare with the seals."""
     from bot4_live.events import Kind
-    from bot4_platform.journal_source import seals
+    from bot4_platform.journal_source import count, seals
 
     part = market_day(context)
     rows = bot4.lake().read("quarantine", *part).height
     sealed = sum(
-        seal.kinds.get(Kind.QUARANTINE, 0)
+        count(seal, Kind.QUARANTINE, part.market)
         for seal in seals(bot4.settings().journal_dir, part.market)
         if seal.receive_day == part.day
     )
