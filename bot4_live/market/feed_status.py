@@ -28,8 +28,9 @@ STATUS_FILE = "feeds.json"
 PUBLISH_S = 0.5
 HUNG_S = 3.0  # a process that lives and has not published for so long is stuck
 
-_SNAPSHOT, _STALE, _QUARANTINE, _CLOCK = Kind.DEPTH_SNAPSHOT, Kind.BOOK_STALE, Kind.QUARANTINE, Kind.CLOCK_OFFSET
-WATCHED = frozenset(int(kind) for kind in (_SNAPSHOT, _STALE, _QUARANTINE, _CLOCK))
+_SNAPSHOT, _STALE, _QUARANTINE = Kind.DEPTH_SNAPSHOT, Kind.BOOK_STALE, Kind.QUARANTINE
+_CLOCK, _VENUE = Kind.CLOCK_OFFSET, Kind.VENUE_OFFSET
+WATCHED = frozenset(int(kind) for kind in (_SNAPSHOT, _STALE, _QUARANTINE, _CLOCK, _VENUE))
 _KIND_AT = HEADER.fields["kind"][1] if HEADER.fields else 8
 
 
@@ -48,7 +49,8 @@ class Tally:
         self._names = {instrument.id: instrument.market for instrument in instruments}
         self._books: dict[int, _Book] = {}
         self._quarantined: dict[int, Counter[int]] = {}
-        self._clock: tuple[int, int] | None = None
+        self._clock: dict[str, int] | None = None
+        self._venue: dict[str, int] | None = None
 
     def through(self, emit: Callable[[np.ndarray], object]) -> Callable[[np.ndarray], object]:
         """Return an `emit` that looks at a record before handing it on."""
@@ -67,7 +69,9 @@ class Tally:
         if kind == _QUARANTINE:
             self._quarantined.setdefault(instrument, Counter())[int(head["a"])] += 1
         elif kind == _CLOCK:
-            self._clock = int(head["a"]), int(head["b"])
+            self._clock = {"offset_ns": int(head["a"]), "error_ns": int(head["b"])}
+        elif kind == _VENUE:
+            self._venue = {"offset_ns": int(head["a"]), "error_ns": int(head["b"]), "rtt_ns": int(head["c"])}
         elif kind == _SNAPSHOT:
             self._book(instrument, now_ns).lives(now_ns)
         elif kind == _STALE:
@@ -80,7 +84,7 @@ class Tally:
         return self._names.get(instrument, str(instrument))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return `books`, `quarantined` (by market and rule) and `clock`, for JSON."""
+        """Return `books`, `quarantined` (by market and rule), `clock` and `venue_clock` (the events' words), for JSON."""
         now_ns = time.monotonic_ns()
         return {
             "books": [{"market": self._name(i)} | book.as_dict(now_ns) for i, book in sorted(self._books.items())],
@@ -88,7 +92,8 @@ class Tally:
                 self._name(i): {_name(Reason, code): n for code, n in sorted(counts.items())}
                 for i, counts in sorted(self._quarantined.items())
             },
-            "clock": None if self._clock is None else {"offset_ns": self._clock[0], "error_ns": self._clock[1]},
+            "clock": self._clock,
+            "venue_clock": self._venue,
         }
 
 

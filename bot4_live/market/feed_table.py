@@ -24,7 +24,10 @@ def _process(shown: Shown) -> list[str]:
     out = [_title(shown)]
     if clock := said.get("clock"):
         offset = clock["offset_ns"] / 1e9
-        out.append(f"clock CLOCK_MONOTONIC {offset:+,.6f} s, at most {clock['error_ns'] / 1e6:,.3f} ms off the venue's")
+        out.append(f"engine clock: CLOCK_MONOTONIC {offset:+,.6f} s, at most {clock['error_ns'] / 1e6:,.3f} ms off")
+    if venue := said.get("venue_clock"):
+        offset, error, trip = (venue[name] / 1e6 for name in ("offset_ns", "error_ns", "rtt_ns"))
+        out.append(f"venue's clock: {offset:+,.3f} ms from ours, within {error:,.3f} ms (round trip {trip:,.3f} ms)")
     if written := said.get("written"):
         out.append(_journal(said["journal"], written))
     connections = [connection for pool in said["pools"] for connection in pool["connections"]]

@@ -80,9 +80,10 @@ def test_records_tell_of_books_verdicts_and_the_clock():
         record(Kind.QUARANTINE, a=Reason.LOST_DIGITS),
         record(Kind.QUARANTINE, instrument=7, a=Reason.OUTLIER),
         record(Kind.CLOCK_OFFSET, a=-5, b=2),
+        record(Kind.VENUE_OFFSET, a=7, b=3, c=9),
     ):
         emit(made)
-    assert len(handed_on) == 9
+    assert len(handed_on) == 10
     said = tally.as_dict()
     ours, other = said["books"]
     assert (ours["market"], ours["live"], ours["cause"]) == (MARKET, False, "gap")
@@ -90,6 +91,7 @@ def test_records_tell_of_books_verdicts_and_the_clock():
     assert (other["market"], other["stale"]) == ("7", {"99": 1})
     assert said["quarantined"] == {MARKET: {"lost_digits": 2}, "7": {"outlier": 1}}
     assert said["clock"] == {"offset_ns": -5, "error_ns": 2}
+    assert said["venue_clock"] == {"offset_ns": 7, "error_ns": 3, "rtt_ns": 9}
     emit(record(Kind.DEPTH_SNAPSHOT))
     assert tally.as_dict()["books"][0]["live"] is True
 
@@ -129,6 +131,7 @@ def test_the_table_names_what_is_wrong(shm):
     tally.take(record(Kind.BOOK_STALE, a=StaleCause.GAP))
     tally.take(record(Kind.QUARANTINE, a=Reason.OUTLIER))
     tally.take(record(Kind.CLOCK_OFFSET, a=1_500_000_000, b=250_000))
+    tally.take(record(Kind.VENUE_OFFSET, a=-1_270_000_000, b=300_000, c=550_000))
     written = {
         "last_seq": 17, "healthy": False, "errno": 28, "backlog": 4_096, "entries": 1, "syncs": 5,
         "longest_sync_us": 1_500, "sealed": 2,
@@ -138,6 +141,7 @@ def test_the_table_names_what_is_wrong(shm):
     text = "\n".join(lines([read(shm)]))
     for part in (
         "record rec (process", "2024-08-08 23:54:16", "CLOCK_MONOTONIC +1.500000 s, at most 0.250 ms off",
+        "venue's clock: -1,270.000 ms from ours, within 0.300 ms (round trip 0.550 ms)",
         "seq 17, REFUSED (errno 28), 4,096 bytes wait, 2 sealed, 5 syncs, longest 1.5 ms",
         "1:02:05", "half_open", "breaker_open", "kraken cut the line", "book:BTC/USD", "56.7", "2.5 s", "20 ms",
         "500 ms", "SILENT", f"{MARKET}", "STALE (gap)", "gap 1", f"quarantined of {MARKET}: outlier 1",
