@@ -84,7 +84,7 @@ class Tally:
         return self._names.get(instrument, str(instrument))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return `books`, `quarantined` (by market and rule), `clock` and `venue_clock` (the events' words), for JSON."""
+        """Return `books`, `quarantined` (by market and rule), `clock` and `venue_clock`, for JSON."""
         now_ns = time.monotonic_ns()
         return {
             "books": [{"market": self._name(i)} | book.as_dict(now_ns) for i, book in sorted(self._books.items())],
