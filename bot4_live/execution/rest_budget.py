@@ -127,7 +127,8 @@ class RestBudget:
                 raise self._silence(words, now)
             venue_ns = _roll(words, now)
             used, limit = words[_USED], words[_LIMIT]
-            if priority != Priority.KILL and used + weight > limit * CEILING[priority] // 100:
+            # An order weighs nothing, but its cancel will.
+            if priority != Priority.KILL and used + max(weight, 1) > limit * CEILING[priority] // 100:
                 text = f"the requests of this minute are spent ({used} of {limit}; {_share(priority)})"
                 raise Throttled(text, self._jittered(words, MINUTE_NS - venue_ns % MINUTE_NS))
             if order:
@@ -252,19 +253,16 @@ class RestBudget:
     def _count_order(self, words: list[int], tag: int, venue_ns: int, now: int, *, kill: bool) -> None:
         row = _row(words, tag, claim=True)
         if now < words[row + _ORDERS_UNTIL]:
-            wait = (words[row + _ORDERS_UNTIL] - now) / 1e9
-            raise Throttled(
-                "the venue wants no order of this account (429)", wait + self._random.uniform(0, 0.1 * wait)
-            )
+            wait = (words[row + _ORDERS_UNTIL] - now) / 1e9 * self._random.uniform(1, 1.1)
+            raise Throttled("the venue wants no order of this account (429)", wait)
         spans = (_WINDOW_10S, _LIMIT_10S, 10 * SECOND_NS), (_WINDOW_1M, _LIMIT_1M, MINUTE_NS)
         for at, limit, span in spans:
             if words[row + at] != venue_ns // span:
                 words[row + at], words[row + at + 1] = venue_ns // span, 0
             if not kill and words[row + at + 1] >= words[limit] * ORDER_CEILING // 100:
-                text = (
-                    f"the account's orders are spent ({words[row + at + 1]} of {words[limit]} in {span // SECOND_NS} s)"
-                )
-                raise Throttled(text, self._jittered(words, span - venue_ns % span))
+                spent = f"{words[row + at + 1]} of {words[limit]} in {span // SECOND_NS} s"
+                wait = self._jittered(words, span - venue_ns % span)
+                raise Throttled(f"the account's orders are spent ({spent})", wait)
         words[row + _COUNT_10S] += 1
         words[row + _COUNT_1M] += 1
 
