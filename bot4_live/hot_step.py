@@ -95,6 +95,7 @@ def frame_at(hot: int, frame: int, size: int, recv_ns: int) -> int:
         return DECLINED
     if not judge(h.feed, head, slots, recv_ns):
         return DECLINED
+    h.feed.bytes += size
     h.before = 0
     result = _ticks(h, s, now)
     store64(h.event + 16, h.next_seq)

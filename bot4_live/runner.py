@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from bot4_live import cores
 from bot4_live.events import Kind, Mode
 from bot4_live.execution.countdown import Countdown
 from bot4_live.execution.dispatch import Dispatcher
@@ -29,6 +30,7 @@ from bot4_live.journal.client import JournalClient, settle
 from bot4_live.journal.locks import FileLock
 from bot4_live.market.feed_core import FeedCore
 from bot4_live.market.feed_status import PUBLISH_S, Publisher, Tally, journal_status
+from bot4_live.market.hot_feed import HotFeed
 from bot4_live.market.public import PublicApi, stream_url
 from bot4_live.market.stream import MarketStream
 from bot4_live.market.stream_gauge import StreamGauge
@@ -79,6 +81,7 @@ class Runner:
         self._failure: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = time.monotonic()
+        self._how = {"transport": settings.transport}
 
     def prepare(self) -> None:
         """Do what needs no event loop: checks, locks, recovery. Raises ValueError or OSError with what to do."""
@@ -87,6 +90,7 @@ class Runner:
         require_loopback(settings.ws_url, "BOT4_WS_URL")
         if not settings.api_key.get_secret_value() or not settings.api_secret.get_secret_value():
             raise ValueError("no API key; set BOT4_API_KEY and BOT4_API_SECRET to those that `bot4 exchange` takes")
+        self.cores = cores.choose(settings)
         if settings.symbol != BTCUSDT_USDM.symbol:
             raise ValueError(f"BOT4_SYMBOL={settings.symbol}: only {BTCUSDT_USDM.symbol} can be traded so far")
         self._lock = FileLock(settings.state_dir / "runner.lock")
@@ -110,6 +114,8 @@ class Runner:
         # Compiled now, not with the first frame or order: a runner that compiles looks hung to the watchdog.
         self.control.gate.admit(Kind.CMD_NEW)
         FeedCore(BTCUSDT_USDM, lambda _: None)
+        if settings.transport == "spin":
+            import bot4_live.session.spin  # noqa: F401
 
     async def run(self) -> dict[str, Any]:
         """Trade until told to stop; return the session's report."""
@@ -169,7 +175,14 @@ class Runner:
         epoch = next_epoch(settings.state_dir / "order_epoch")
         self.session = f"{settings.account}-{epoch:08d}"
         head = opening.header(settings, market, instrument, self.session, epoch, found.last_seq + 1)
-        journal = JournalClient(settings.journal_dir, head, settings.shm_dir, policy=settings.journal.policy())
+        journal = JournalClient(
+            settings.journal_dir,
+            head,
+            settings.shm_dir,
+            ring_bytes=settings.journal.ring_mb << 20,
+            policy=settings.journal.policy(),
+            cores=self.cores.others,
+        )
         core = Core(market.clock, journal, found.engine, found.ledger, found.last_seq + 1)
         core.latency.venue = rest.time
         core.dispatcher = Dispatcher(rest, gateway, self.control.gate, found.ledger, core.publish)
@@ -183,7 +196,7 @@ class Runner:
             journal.append(command)
             found.ledger.apply(command)
         self.account = Account(self.context, trusted=trusted)
-        self.feeder = FeederLink(settings, instrument, market.clock, market.shift_ns)
+        self.feeder = FeederLink(settings, instrument, market.clock, market.shift_ns, self.cores.others)
         self.upkeep = Upkeep(
             self.context, self.account, self.feeder, self.models, self.options.until_market_ns, found.last_seq
         )
@@ -194,7 +207,6 @@ class Runner:
 
     async def _trade(self, stack: contextlib.AsyncExitStack) -> None:
         context = self.context
-        core, clock = context.core, context.market.clock
         self.control.beat()  # the watchdog expects a heart from here on
         self.control.set_state(RunnerState.HOLD)
         countdown = Countdown(
@@ -202,16 +214,7 @@ class Runner:
         )
         public = await stack.enter_async_context(PublicApi(self.settings.rest_url, context.instrument.symbol))
         self.gauge = StreamGauge()
-        self.feed = FeedCore(context.instrument, self.gauge.through(core.on_market), core.journal)
-        stream = MarketStream(
-            self.feed,
-            stream_url(self.settings.ws_url, context.instrument.symbol),
-            public.depth,
-            clock.now_ns,
-            on_batch=core.advance,
-            quiet=lambda: context.paused,
-        )
-        self.gauge.watch(stream)
+        market = self._market(public, stack)
         for work in (
             self.upkeep.beat(),
             self.upkeep.ticks(),
@@ -219,7 +222,7 @@ class Runner:
             countdown.run(),
             self.account.stream.run(),
             self.account.run(),
-            stream.run(),
+            market,
             self._announce(),
             self._keep_report(),
             self._show_feeds(),
@@ -234,6 +237,29 @@ class Runner:
         except OSError as error:
             self._fail(error)
 
+    def _market(self, public: PublicApi, stack: contextlib.AsyncExitStack) -> Coroutine[Any, Any, None]:
+        """Build the feed and what keeps it fed; return its work."""
+        context, core = self.context, self.context.core
+        url = stream_url(self.settings.ws_url, context.instrument.symbol)
+        if self.settings.transport == "async":
+            self.feed = FeedCore(context.instrument, self.gauge.through(core.on_market), core.journal)
+            stream = MarketStream(
+                self.feed, url, public.depth, core.clock.now_ns, on_batch=core.advance, quiet=lambda: context.paused
+            )
+            self.gauge.watch(stream)
+            return stream.run()
+        from bot4_live.session.spin import SpinMarket
+
+        feed = self.feed = HotFeed(context.instrument, self.gauge.through(core.on_market), core.journal)
+        workers = stack.enter_context(self.cores.workers())
+        asyncio.get_running_loop().set_default_executor(workers)
+        self.cores.pin_loop()
+        spin = SpinMarket(
+            core, feed, url, lambda: asyncio.create_task(public.depth()), lambda: context.paused, workers, self.gauge
+        )
+        self.gauge.watch(spin.stream)
+        return spin.run()
+
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -247,7 +273,7 @@ class Runner:
     async def _keep_report(self) -> None:
         """Write the session's report now and every second, so that one which is killed has left it too."""
         while True:
-            report.write_report(self.settings.state_dir, self.session, self.context.core, self._started, {})
+            report.write_report(self.settings.state_dir, self.session, self.context.core, self._started, self._how)
             await asyncio.sleep(REPORT_S)
 
     async def _show_feeds(self) -> None:
@@ -270,6 +296,7 @@ class Runner:
         self._on_ready(
             {
                 "state": "trading",
+                **self._how,
                 "account": self.settings.account,
                 "session": self.session,
                 "market": self.context.instrument.market,
@@ -296,6 +323,7 @@ class Runner:
         await context.dispatcher.close()
         self.feeder.close()
         extra = {
+            **self._how,
             "stopped": self._why,
             "model": vars(champion) if champion else None,
             "feed": self.feed.counts.as_dict(),

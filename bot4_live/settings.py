@@ -72,6 +72,10 @@ class JournalSettings(BaseModel):
         Field(description="when it is made durable: every batch, every fsync_ms, or with the segment's end"),
     ] = "interval"
     fsync_ms: Annotated[int, Field(ge=1, le=60_000, description="how often `interval` syncs, ms")] = 100
+    ring_mb: Annotated[
+        int,
+        Field(ge=33, le=4096, description="shared memory between runner and writer, MiB: two of the largest frames"),
+    ] = 64
 
     @field_validator("rotate_s")
     @classmethod
@@ -128,6 +132,17 @@ class Settings(BaseSettings):
         float, Field(gt=0, description="calm time before NORMAL after a safer mode or a trip")
     ] = 300.0
     feeder_poll_s: Annotated[float, Field(gt=0, description="how often the online store is read, real seconds")] = 1.0
+    feeder_ring_kb: Annotated[
+        int, Field(ge=4, le=65_536, description="shared memory between feeder and runner, KiB")
+    ] = 64
+    transport: Annotated[
+        Literal["async", "spin"],
+        Field(description="how the market is received: by asyncio, or by polling a socket without sleeping"),
+    ] = "async"
+    spin_cpu: Annotated[
+        int | None, Field(ge=0, le=4095, description="core of the polling loop; its helpers keep off it")
+    ] = None
+    spin_force: Annotated[bool, Field(description="spin with fewer than 4 cores as well")] = False
     strategy: StrategyParams = StrategyParams()
     journal: JournalSettings = JournalSettings()
 

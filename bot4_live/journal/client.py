@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bot4_live.cores import keep_to
 from bot4_live.journal import writer
 from bot4_live.journal.layout import SegmentHeader
 from bot4_live.journal.locks import FileLock, is_held
@@ -69,8 +70,9 @@ class JournalClient:
         segment_bytes: int = 0,
         ring_bytes: int = RING_BYTES,
         policy: Policy | None = None,
+        cores: frozenset[int] | None = None,
     ) -> None:
-        """Take the journal; `segment_bytes` goes before the policy's own.
+        """Take the journal; `segment_bytes` goes before the policy's own. The writer runs on `cores` (None: on any).
 
         Raises BlockingIOError when another has it, OSError when the disk has no room for it.
         """
@@ -79,6 +81,7 @@ class JournalClient:
         self.directory, self.shm_dir = directory, shm_dir
         policy = policy or Policy()
         self._policy = replace(policy, segment_bytes=segment_bytes or policy.segment_bytes)
+        self._cores = cores
         self._failing_since = 0.0
         self._lock = FileLock(shm_dir / "producer.lock")
         if not self._lock.acquire():
@@ -100,7 +103,9 @@ class JournalClient:
         command = [sys.executable, "-m", "bot4_live.journal.writer", "--ring", str(self.ring.path)]
         command += ["--directory", str(self.directory), "--header", str(self.shm_dir / "journal.header")]
         command += ["--producer-lock", str(self._lock.path), *self._policy.arguments()]
-        return subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
+        keep_to(process, self._cores)
+        return process
 
     def ensure_writer(self) -> bool:
         """Start the writer again when it died; returns whether it had to be started."""

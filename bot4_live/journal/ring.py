@@ -60,9 +60,10 @@ class Ring:
         try:
             os.posix_fallocate(fd, 0, HEADER + capacity)
             os.pwrite(fd, struct.pack("<qq", MAGIC, capacity), 0)
-        except OSError:
+        except OSError as error:
             temporary.unlink()
-            raise
+            what = f"{error.strerror}: no room for a ring of {capacity >> 10:,} KiB; free some or make it smaller"
+            raise OSError(error.errno, what, str(path.parent)) from None
         finally:
             os.close(fd)
         os.replace(temporary, path)

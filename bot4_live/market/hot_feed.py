@@ -46,13 +46,14 @@ FEED = np.dtype(
         ("diffs", "<i8", (REMEMBERED,)),
         # counts since the last visit
         ("frames", "<i8"),
+        ("bytes", "<i8"),
         ("last_frame_ns", "<i8"),
         ("events", "<i8", (len(_COUNTED),)),
     ]
 )
 
 # The same for Python, which would need ten times as long field by field.
-_LENT, _SEEN, _COUNTS = struct.Struct("<qdq13q"), struct.Struct("<2q"), struct.Struct(f"<{2 + len(_COUNTED)}q")
+_LENT, _SEEN, _COUNTS = struct.Struct("<qdq13q"), struct.Struct("<2q"), struct.Struct(f"<{3 + len(_COUNTED)}q")
 _TICKER_BODY = struct.Struct("<4q")
 _SEEN_AT, _TRADES_AT, _DIFFS_AT, _COUNTS_AT = (offset(FEED, n) for n in ("n_trades", "trades", "diffs", "frames"))
 
@@ -206,11 +207,12 @@ class HotFeed(FeedCore):
             np.frombuffer(f, np.int64, n_diffs, _DIFFS_AT).tolist() if n_diffs else [],
         )
         _SEEN.pack_into(f, _SEEN_AT, 0, 0)
-        frames, last_frame_ns, *events = _COUNTS.unpack_from(f, _COUNTS_AT)
+        frames, size, last_frame_ns, *events = _COUNTS.unpack_from(f, _COUNTS_AT)
         if frames:
             self.counts.frames += frames
+            self.counts.bytes += size
             self.last_frame_ns = last_frame_ns
             for kind, n in zip(_COUNTED, events, strict=True):
                 if n:
                     self.counts.events[kind] += n
-            _COUNTS.pack_into(f, _COUNTS_AT, 0, last_frame_ns, *(0 for _ in _COUNTED))
+            _COUNTS.pack_into(f, _COUNTS_AT, 0, 0, last_frame_ns, *(0 for _ in _COUNTED))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from bot4_live.events import HEADER, Kind, StaleCause, header_of
 from bot4_live.market.feed_core import FeedCore
 from bot4_live.market.live.meter import Meter
 from bot4_live.market.live.status import ChannelStatus, ConnectionStatus, PoolStatus, State, public_url
-from bot4_live.market.stream import MarketStream
+from bot4_live.market.stream import StreamCounts
 
 _KIND_AT = HEADER.fields["kind"][1] if HEADER.fields else 8
 _STALE = int(Kind.BOOK_STALE)
@@ -22,13 +23,26 @@ _CHANNELS = {
 }  # fmt: skip
 
 
+class Stream(Protocol):
+    """A stream around a core: `market.stream.MarketStream`, or `wire.spin_stream.SpinStream`."""
+
+    core: FeedCore
+    counts: StreamCounts
+    url: str
+    last_error: str
+
+    @property
+    def open_s(self) -> float:
+        """Return for how long the connection is open, in seconds; 0 when it is not."""
+
+
 class StreamGauge:
     """Watches the records of one stream's core; `status` is that of a pool."""
 
     def __init__(self) -> None:
         """Begin before the stream is there."""
         self._meters: dict[int, Meter] = {}
-        self._stream: MarketStream | None = None
+        self._stream: Stream | None = None
         self._opened_ns = 0
 
     def through(self, emit: Callable[[np.ndarray], object]) -> Callable[[np.ndarray], object]:
@@ -37,8 +51,7 @@ class StreamGauge:
         def both(record: np.ndarray) -> object:
             kind = int(record[_KIND_AT])
             if kind in _CHANNELS:
-                meter = self._meters.get(kind) or self._meters.setdefault(kind, Meter())
-                meter.hear(time.monotonic_ns())
+                self.hear(kind, time.monotonic_ns())
             elif kind == _STALE and header_of(record)["a"] in _ENDS:
                 for meter in self._meters.values():
                     meter.interrupt()
@@ -46,7 +59,12 @@ class StreamGauge:
 
         return both
 
-    def watch(self, stream: MarketStream) -> None:
+    def hear(self, kind: int, now_ns: int) -> None:
+        """Measure a record of a kind that is a channel's, where it does not come through here."""
+        meter = self._meters.get(kind) or self._meters.setdefault(kind, Meter())
+        meter.hear(now_ns)
+
+    def watch(self, stream: Stream) -> None:
         """Take the stream whose records come through here."""
         self._stream = stream
 

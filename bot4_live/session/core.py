@@ -64,7 +64,7 @@ class Core:
         if kind in WATCHED:
             self.tally.take(record)
         if commands:
-            self._route(commands, received, frame=True)
+            self.route(commands, received, frame=True)
 
     def publish(self, record: np.ndarray) -> None:
         """Take in any other record, received now. What the log knows already is dropped and counted."""
@@ -85,20 +85,21 @@ class Core:
         if kind == Kind.ORDER_FILL:
             reach("after_fill")
         if commands:
-            self._route(commands, received)
+            self.route(commands, received)
 
     def advance(self) -> None:
         """Emit the TICKs that are due."""
         received = time.monotonic_ns()
         commands = self.sequencer.advance(self.clock.now_ns())
         if commands:
-            self._route(commands, received)
+            self.route(commands, received)
 
     def until_tick_s(self) -> float:
         """Return the real seconds until the next TICK is due."""
         return self.clock.wall_s(TICK_NS - self.clock.now_ns() % TICK_NS)
 
-    def _route(self, commands: list[np.ndarray], received: int, *, frame: bool = False) -> None:
+    def route(self, commands: list[np.ndarray], received: int, *, frame: bool = False) -> None:
+        """Send commands that are in the log; `received` is when their cause came (CLOCK_MONOTONIC ns)."""
         for command in commands:
             self.ledger.apply(command)
             self.kinds[int(header_of(command)["kind"])] += 1

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from bot4_live.clock import MarketClock
-from bot4_live.feeder import RING_BYTES, RING_FILE
+from bot4_live.cores import keep_to
+from bot4_live.feeder import RING_FILE
 from bot4_live.instrument import Instrument
 from bot4_live.journal.ring import Ring
 from bot4_live.settings import Settings
@@ -22,9 +23,17 @@ RESTART_S = 5.0
 class FeederLink:
     """A feeder process and the ring between."""
 
-    def __init__(self, settings: Settings, instrument: Instrument, clock: MarketClock, shift_ns: int) -> None:
-        """Start the feeder."""
-        self.ring = Ring.create(settings.shm_dir / RING_FILE, RING_BYTES)
+    def __init__(
+        self,
+        settings: Settings,
+        instrument: Instrument,
+        clock: MarketClock,
+        shift_ns: int,
+        cores: frozenset[int] | None = None,
+    ) -> None:
+        """Start the feeder, on `cores`."""
+        self._cores = cores
+        self.ring = Ring.create(settings.shm_dir / RING_FILE, settings.feeder_ring_kb << 10)
         self._command = [
             sys.executable, "-m", "bot4_live.feeder",
             "--store", str(settings.online_store), "--ring", str(self.ring.path), "--market", instrument.market,
@@ -38,8 +47,9 @@ class FeederLink:
         self._process = self._spawn()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-
-        return subprocess.Popen([*self._command, "--parent", str(os.getpid())], stdin=subprocess.DEVNULL)
+        process = subprocess.Popen([*self._command, "--parent", str(os.getpid())], stdin=subprocess.DEVNULL)
+        keep_to(process, self._cores)
+        return process
 
     def take(self) -> Iterator[np.ndarray]:
         """Yield the records that came; look after the process."""

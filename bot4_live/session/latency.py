@@ -17,12 +17,12 @@ class Histogram:
         self.count = 0
         self.max_ns = 0
 
-    def add(self, ns: int) -> None:
-        """Count one duration; a negative one counts as 0."""
+    def add(self, ns: int, times: int = 1) -> None:
+        """Count a duration, several times; a negative one counts as 0."""
         ns = max(ns, 0)
         shift = max(ns.bit_length() - _SUB - 1, 0)
-        self._bins[(shift << _SUB) + (ns >> shift)] += 1
-        self.count += 1
+        self._bins[(shift << _SUB) + (ns >> shift)] += times
+        self.count += times
         self.max_ns = max(self.max_ns, ns)
 
     @staticmethod
@@ -108,7 +108,8 @@ class Latency:
     """What is measured: `decision` (frame received -> commands ready) and `wire` (wake-up -> request written).
 
     The wake-up is the frame in whose wake the command came or, for requotes on the grid of TICKs, the timer;
-    `wire_frame` holds the former alone. "Written" is the loop's turn after the request went to the socket.
+    `wire_frame` holds the former alone. "Written" is the loop's turn after the request went to the socket. In `spin` a
+    frame counts as received when the poll that found it came back.
     """
 
     def __init__(self) -> None:

@@ -45,6 +45,7 @@ PATH = np.dtype(
         ("sizes", "<i8"),
         ("hot", "<i8"),
         ("ring", "<i8"),
+        ("seen", "<i8"),
         ("raw_head", "<i8"),  # 16 bytes before a raw frame; 0: frames are not kept
         ("raw_offset", "<i8"),  # the raw log's end
         ("result", "<i8"),  # of the last frame
@@ -73,6 +74,7 @@ def take_at(path: int, first: int, count: int, times: int, stride: int) -> int:
     h = carray(pointer(p.hot), 1, HOT)[0]
     starts = carray(pointer(p.starts), count, np.int64)
     sizes = carray(pointer(p.sizes), count, np.int64)
+    seen = carray(pointer(p.seen), (count, 2), np.int64)
     p.result = 0
     for i in range(first, count):
         frame, size = p.buffer + starts[i], sizes[i]
@@ -84,6 +86,7 @@ def take_at(path: int, first: int, count: int, times: int, stride: int) -> int:
         if p.result < 0:
             return i
         event = header_at(h.event)
+        seen[i, 0], seen[i, 1] = np.int64(event.kind), event.exch_ns
         if p.raw_head != 0:
             store64(p.raw_head, np.int64(event.kind))
             push_parts_at(p.ring, p.raw_head, _RAW_HEAD, frame, size, _RAW, recv_ns)
@@ -111,7 +114,8 @@ class SpinPath:
 
     `on_taken(first, after, result)` hears of messages that became decisions as soon as they did (result DECLINED: one
     that went the ordinary way), `on_commands` of the commands of a frame, in order, `on_pause` follows each frame with
-    commands and each that went the ordinary way. In the last two nothing is lent.
+    commands and each that went the ordinary way. In the last two nothing is lent. After `take`, `seen[i]` is (kind,
+    exchange time) of message i's record; kind 0: it went the ordinary way.
 
     >>> path = SpinPath(HotLoop(feed, sequencer, engine, None), feed, ring, journal, on_taken, on_commands)
     >>> path.take(wire, wire.poll(), address_of_receive_times, 8)
@@ -139,6 +143,7 @@ class SpinPath:
         self._at_result, self._at_raw = offset(PATH, "result") // 8, offset(PATH, "raw_offset") // 8
         self._address = address(self._path)
         self._framer: Framer | None = None
+        self.seen = np.zeros((0, 2), np.int64)
         self._lent = False
         self.declined = 0
         loop.hand_back()
@@ -170,6 +175,7 @@ class SpinPath:
                     continue
                 self._get_back()
                 if result == DECLINED:
+                    self.seen[at, 0] = 0
                     self._ordinary(framer.message(at), ctypes.c_int64.from_address(times + at * stride).value)
                     self._on_taken(at, at + 1, result)
                     at += 1
@@ -189,6 +195,8 @@ class SpinPath:
 
     def _attach(self, framer: Framer) -> None:
         path, self._framer = self._path, framer
+        self.seen = np.zeros((framer.starts.size, 2), np.int64)
+        path["seen"] = address(self.seen)
         path["buffer"] = address(framer.buffer)
         path["starts"], path["sizes"] = address(framer.starts), address(framer.sizes)
 

@@ -68,7 +68,7 @@ class SpinStream:
         self.core = core
         self.counts = StreamCounts()
         self.last_error = ""
-        self._url, self._context = url, context
+        self.url, self._context = url, context
         self._fetch_snapshot, self._now_ns, self._quiet = fetch_snapshot, now_ns, quiet
         self._take = take or self._one_by_one
         self._times = times or StreamTimes()
@@ -86,6 +86,11 @@ class SpinStream:
     def connected(self) -> bool:
         """Return whether a connection is open."""
         return self._wire is not None
+
+    @property
+    def open_s(self) -> float:
+        """Return for how long the connection is open, in seconds; 0 when it is not."""
+        return time.monotonic() - self._opened if self._wire is not None else 0.0
 
     def poll(self) -> int:
         """Take what came to the core; return how many frames. Raises what the core's consumers raise."""
@@ -126,7 +131,7 @@ class SpinStream:
             self._wire = connecting.result()
         except OSError as error:
             self.counts.failures += 1
-            self.last_error = f"{self._url} cannot be reached ({error})"
+            self.last_error = f"{self.url} cannot be reached ({error})"
             log.warning("%s", self.last_error)
             self._back_off(now)
             return
@@ -137,7 +142,7 @@ class SpinStream:
 
     def _open(self) -> SpinSocket:
         return SpinSocket.connect(
-            self._url, timeout_s=self._times.open_timeout_s, context=self._context, max_message=MAX_FRAME
+            self.url, timeout_s=self._times.open_timeout_s, context=self._context, max_message=MAX_FRAME
         )
 
     def _back_off(self, now: float) -> None:
@@ -170,7 +175,7 @@ class SpinStream:
 
     def _lost(self, why: str) -> None:
         """Say so to the core at once, and connect again later."""
-        self.last_error = f"{self._url}: {why}"
+        self.last_error = f"{self.url}: {why}"
         log.warning("connection lost: %s", why)
         self._wire = None
         self.core.on_disconnect(self._now_ns())

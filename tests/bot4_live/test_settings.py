@@ -80,6 +80,11 @@ def test_var_is_absolute(monkeypatch, tmp_path):
             {"RECV_WINDOW_MS": "5", "STRATEGY__URGENCY": "x", "COUNTDOWN_MS": "1"},
             ["BOT4_RECV_WINDOW_MS=5: must be gr", "BOT4_COUNTDOWN_MS=1: must be gr", "BOT4_STRATEGY__URGENCY=x: must"],
         ),
+        ({"TRANSPORT": "fast"}, ["BOT4_TRANSPORT=fast: must be 'async' or 'spin' (how the market is received"]),
+        ({"SPIN_CPU": "-1"}, ["BOT4_SPIN_CPU=-1: must be greater than or equal to 0 (core of the polling loop"]),
+        ({"SPIN_CPU": "first"}, ["BOT4_SPIN_CPU=first: must be a valid integer"]),
+        ({"JOURNAL__RING_MB": "1"}, ["BOT4_JOURNAL__RING_MB=1: must be greater than or equal to 33 (shared memory"]),
+        ({"FEEDER_RING_KB": "99999"}, ["BOT4_FEEDER_RING_KB=99999: must be less than or equal to 65536 (shared"]),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
 )

@@ -65,6 +65,18 @@ def test_no_key(account, monkeypatch):
     assert refusal("--no-model").startswith("no API key; set BOT4_API_KEY")
 
 
+def test_spinning_on_too_few_cores(account, monkeypatch):
+    monkeypatch.setenv("BOT4_TRANSPORT", "spin")
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert refusal("--no-model").startswith("BOT4_TRANSPORT=spin never sleeps: it takes one of 4 cores")
+        monkeypatch.setenv("BOT4_SPIN_FORCE", "1")
+        assert "start `bot4 watchdog` first" in refusal("--no-model")
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def test_no_watchdog(account):
     assert "start `bot4 watchdog` first" in refusal("--no-model")
 

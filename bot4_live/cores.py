@@ -1,0 +1,56 @@
+"""Which cores a session runs on: in `spin` the runner's loop never sleeps, so it wants one for itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from bot4_live.settings import Settings
+
+SPIN_CORES = 4  # exchange or network, journal writer, watchdog and feeder need the others
+
+
+@dataclass(frozen=True)
+class Cores:
+    """The loop's own core and those of everything else; `others` is None when nothing is pinned."""
+
+    loop: int | None = None
+    others: frozenset[int] | None = None
+
+    def pin_loop(self) -> None:
+        """Pin the calling thread, which is the loop's; call it after the first helpers were started."""
+        if self.loop is not None:
+            os.sched_setaffinity(0, {self.loop})
+
+    def workers(self) -> ThreadPoolExecutor:
+        """Return a pool of threads that keep off the loop's core: threads inherit it otherwise."""
+        others = self.others
+        return ThreadPoolExecutor(4, "bot4-worker", None if others is None else lambda: os.sched_setaffinity(0, others))
+
+
+def choose(settings: Settings) -> Cores:
+    """Return the cores of a session. Raises ValueError, saying what to do, for what this machine does not have."""
+    usable = frozenset(os.sched_getaffinity(0))
+    if settings.spin_cpu is not None and settings.transport != "spin":
+        raise ValueError("BOT4_SPIN_CPU pins the loop of BOT4_TRANSPORT=spin; set that as well, or leave it out")
+    if settings.transport == "spin" and len(usable) < SPIN_CORES and not settings.spin_force:
+        raise ValueError(
+            f"BOT4_TRANSPORT=spin never sleeps: it takes one of {SPIN_CORES} cores, and this process may use "
+            f"{len(usable)}; leave it at async, or set BOT4_SPIN_FORCE=1 where nothing else runs"
+        )
+    if settings.spin_cpu is None:
+        return Cores()
+    if settings.spin_cpu not in usable:
+        allowed = ",".join(map(str, sorted(usable)))
+        raise ValueError(f"BOT4_SPIN_CPU={settings.spin_cpu}: this process may use the cores {allowed}; choose one")
+    return Cores(settings.spin_cpu, usable - {settings.spin_cpu} or usable)
+
+
+def keep_to(process: subprocess.Popen[bytes], cores: frozenset[int] | None) -> None:
+    """Move a process that was just started to `cores` (None: leave it): it inherits the core of a pinned thread."""
+    if cores is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(process.pid, cores)
