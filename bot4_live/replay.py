@@ -97,17 +97,24 @@ def replay(
     """Run a journal's events through a fresh engine and compare the commands.
 
     Bundles that MODEL_SWAP events name are loaded by digest from `models_dir` (by default `models` beside the journal).
-    Raises FileNotFoundError when there is no journal, ValueError when it is damaged or empty, or a bundle is missing.
+    Raises FileNotFoundError when there is no journal, ValueError when it is damaged, empty or only recorded, or when a
+    bundle is missing.
     """
     models = journal_dir.parent / "models" if models_dir is None else models_dir
     engine, compare, events = Engine(), _Compare(), 0
-    sealed = True
+    sealed, traded = True, False
     for segment in Journal(journal_dir).segments():
         progress(f"{segment.path.name}: {segment.offsets.size} records")
         events += _replay_segment(segment, engine, models, compare)
         sealed = segment.sealed
+        traded = traded or segment.header.order_epoch > 0
     if events == 0:
         raise ValueError(f"{journal_dir} holds no events; record or trade first")
+    if not traded and not compare.counts[1]:
+        raise ValueError(
+            f"{journal_dir} was recorded, not traded: it holds no decisions to compare; "
+            f"`bot4 verify-book {journal_dir}` proves its books"
+        )
     lost = compare.finish(None if sealed else engine.last_seq)
     ours, theirs = (digest.hexdigest() for digest in compare.hashes)
     return ReplayResult(

@@ -65,6 +65,7 @@ def command(
 
 def _import(job: _Job, capture: Path, keep_whole: bool) -> dict[str, Any]:
     from bot4_live.market.import_capture import import_capture
+    from bot4_live.market.venues.verify import venue_of
 
     stopped: list[int] = []
     with _signals(lambda: stopped.append(1)):
@@ -72,6 +73,7 @@ def _import(job: _Job, capture: Path, keep_whole: bool) -> dict[str, Any]:
             capture,
             job.journal,
             account=job.settings.account,
+            venue=venue_of(capture) if not keep_whole else None,
             keep_whole=keep_whole,
             until_ns=job.until_ns,
             settings=job.settings.public(),

@@ -1,4 +1,4 @@
-"""`bot4 verify-book`: the book of a capture against what its venue says of it."""
+"""`bot4 verify-book`: the books of a capture or a journal against what their venues say of them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,24 @@ import click
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(file: Path, as_json: bool) -> None:
-    """Prove the order book of a capture against its best quotes.
+    """Prove the order book of a capture or journal against its best quotes.
 
-    FILE is a capture, recognised by its content. Binance (`<ns> <json>` a line, plain or gzip): after every depth diff
-    the book's best bid and ask, price and size, must equal the bookTicker in force at that update id. Other venues:
-    their checksums must be ours, each update must follow the one it names, and the best prices of tickers must be
-    those of the book, where these can be ordered. Tick and lot are inferred from the data. Exit code 1 when something
+    FILE is a journal's folder: the books of its records, of all venues, against its best quotes, the links of its
+    updates, and the checksums in its raw log. Or it is a capture, recognised by its content. Binance (`<ns> <json>` a
+    line, plain or gzip): after every depth diff the book's best bid and ask, price and size, must equal the bookTicker
+    in force at that update id. Other venues: their checksums must be ours, each update must follow the one it names,
+    and the best prices of tickers must be those of the book, where these can be ordered. Exit code 1 when something
     differs, an update is missing or a book is crossed.
     """
     from bot4_live.market.venues.verify import venue_of, verify_venue_capture
     from bot4_live.market.verify import verify_capture
+    from bot4_live.market.verify_journal import verify_journal
 
     result: Any
-    kind = venue_of(file)
-    if kind is not None:
+    kind = None if file.is_dir() else venue_of(file)
+    if file.is_dir():
+        result = verify_journal(file, progress=_tell)
+    elif kind is not None:
         result = verify_venue_capture(file, kind, progress=_tell)
     else:
         result = verify_capture(file, progress=_tell)
@@ -37,11 +41,11 @@ def command(file: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(result) | {"ok": result.ok}))
     else:
-        best_quotes = kind is None
+        best_quotes = kind is None and not file.is_dir()
         proven = (
             "every compared best quote is matched"
             if best_quotes
-            else "every checksum, link of ids and ticker that was compared holds"
+            else "every checksum, link of ids and best quote that was compared holds"
         )
         _table(asdict(result), proven, good=result.ok)
     if not result.ok:
@@ -51,7 +55,7 @@ def command(file: Path, as_json: bool) -> None:
 def _tell(stage: str, frames: int) -> None:
     """Show progress, on a terminal only."""
     if sys.stderr.isatty():
-        click.echo(f"\r\033[K{stage}: {frames:,} frames", nl=False, err=True)
+        click.echo(f"\r\033[K{stage}: {frames:,}", nl=False, err=True)
 
 
 def _table(result: dict[str, Any], proven: str, *, good: bool) -> None:

@@ -61,7 +61,7 @@ class VerifyResult:
 
 
 @njit(cache=True)
-def _apply(books: Any, headers: Any, slots: np.ndarray, out: np.ndarray) -> None:
+def apply_and_look(books: Any, headers: Any, slots: np.ndarray, out: np.ndarray) -> None:
     """Apply an event; write valid, update id, bid, bid qty, ask, ask qty, crossed."""
     book_apply(books[0], headers[0], slots)
     out[0] = books[0].valid
@@ -95,7 +95,7 @@ class _Collector:
         elif kind in _DEPTH:
             self._bridged = self._bridged or kind == Kind.DEPTH_SNAPSHOT
             self.after_bridge += int(self._bridged and kind == Kind.DEPTH_DIFF)
-            _apply(self.book, record[:HEADER_SIZE].view(HEADER), slots, self._out)
+            apply_and_look(self.book, record[:HEADER_SIZE].view(HEADER), slots, self._out)
             valid, update_id, bid, bid_qty, ask, ask_qty, crossed = self._out.tolist()
             if valid and kind == Kind.DEPTH_DIFF and update_id == header_of(record)["b"]:
                 self.states.append((update_id, bid, bid_qty, ask, ask_qty))
@@ -138,7 +138,7 @@ def warm_up() -> None:
     collector = _Collector()
     record = np.zeros(HEADER_SIZE + 16, np.uint8)
     record[:HEADER_SIZE].view(HEADER)["kind"] = Kind.NOTE
-    _apply(collector.book, record[:HEADER_SIZE].view(HEADER), slots_of(record), np.zeros(7, np.int64))
+    apply_and_look(collector.book, record[:HEADER_SIZE].view(HEADER), slots_of(record), np.zeros(7, np.int64))
 
 
 def _compare(collector: _Collector, core: FeedCore, instrument: Instrument, gaps: int, elapsed: float) -> VerifyResult:
