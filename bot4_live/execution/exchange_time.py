@@ -21,7 +21,8 @@ FIRST_POLL_S, LONGEST_POLL_S = 1.0, 16.0  # real seconds between two samples; do
 class ExchangeTime:
     """`clock` plus the measured `offset_ns`, right to within `error_ns` (exchange time) when it was last measured.
 
-    `rtt_ns` is the shortest round trip behind it, `steps` how often the venue's clock was found set.
+    `rtt_ns` is the shortest round trip behind it, `steps` how often the venue's clock was found set, `measured` how
+    many samples were taken.
     """
 
     def __init__(self, clock: MarketClock) -> None:
@@ -29,6 +30,7 @@ class ExchangeTime:
         self.offset_ns = 0
         self.error_ns = 0
         self.rtt_ns = 0
+        self.measured = 0
         self.events = EventBound()
         self._estimator = OffsetEstimator()
         self._poll_s = FIRST_POLL_S
@@ -83,6 +85,7 @@ class ExchangeTime:
         received_ns = self.clock.now_ns()
         if self._estimator.add(server_ms, sent_ns, received_ns):
             self.events.reset()
+        self.measured += 1
         found = self._estimator.estimate(received_ns)
         if found is not None:
             self.offset_ns, self.error_ns, self.rtt_ns = found.offset_ns, found.error_ns, found.rtt_ns

@@ -58,7 +58,8 @@ class ExchangeLatency:
 
     Each figure is right to within `error_us` (the offset's error), and up to `RESOLUTION_US` too long, for venues cut
     event times to whole ms. A corrected latency below zero, but not by more than the error, counts as 0; one further
-    below is impossible: it is counted and never shown as a latency.
+    below is impossible: it is counted and never shown as a latency. `steps` counts how often the venue's clock was
+    found set: between that and the next sample the figures are off by the step.
     """
 
     RESOLUTION_US = 1000.0

@@ -39,6 +39,7 @@ class Upkeep:
         self._snapshotting: asyncio.Task[None] | None = None
         self._well_at = time.monotonic()
         self.mode = -1
+        self._measured = context.rest.time.measured
 
     async def ticks(self) -> None:
         """Emit TICKs when they are due."""
@@ -103,7 +104,14 @@ class Upkeep:
                     await self._follow_market()
                     if context.rest.time.due:
                         await context.rest.refresh_time()
-                        context.core.publish(opening.venue_offset(context.rest.time))
+            self._tell_offset()
+
+    def _tell_offset(self) -> None:
+        """Log the venue's offset when it was measured anew; a refusal for its time makes others measure it too."""
+        venue = self._context.rest.time
+        if venue.measured != self._measured:
+            self._measured = venue.measured
+            self._context.core.publish(opening.venue_offset(venue))
 
     async def _follow_market(self) -> None:
         """Notice a pause of a simulated market, and a speed that is no longer the session's."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from bot4_live.clock import MarketClock
+from bot4_live.execution.exchange_time import ExchangeTime
+from bot4_live.execution.rest import RateLimited, Request, RestClient, VenueRejected
+from bot4_live.execution.rest_budget import CEILING, Priority, RestBudget, Throttled
 from bot4_live.safety import audit, mock_hand
 from bot4_live.safety.venue import SafetyVenue
 
@@ -97,3 +104,44 @@ def test_orders_and_position_are_gone_in_time(
     assert process.wait(5) == -signal.SIGKILL
     assert audit.verify(guarded.settings.state_dir / audit.FILE).fault is None
     print(f"speed {speed}: flat {record['flat_ms']} ms, kill {record['kill_ms']} ms")
+
+
+async def spend_everything(url: str) -> RestBudget:
+    """Ask as a runner until it may ask nothing more, not even to cancel; return the budget it shares."""
+    clock = MarketClock(time.time_ns(), time.monotonic_ns())
+    client = RestClient(url, SecretStr(RUNNER_KEY), SecretStr(RUNNER_SECRET), ExchangeTime(clock), 1000)
+    countdown = Request("POST", "/fapi/v1/countdownCancelAll", {"symbol": "BTCUSDT", "countdownTime": 0})
+    cancel = Request("DELETE", "/fapi/v1/order", {"symbol": "BTCUSDT", "origClientOrderId": "x"})
+    async with client as rest:
+        await rest.sync_time()
+        for request in (Request("GET", "/fapi/v1/income"), countdown, cancel):
+            with suppress(RateLimited):
+                while True:
+                    with suppress(VenueRejected):
+                        await rest.call(request)
+        return RestBudget(url)
+
+
+def test_a_runner_that_has_spent_all_requests_does_not_starve_the_kill(
+    guarded: Any, exchange: Callable[..., str], until: Any
+) -> None:
+    url = exchange(1.0)
+    runner = SafetyVenue(url, RUNNER_KEY, RUNNER_SECRET)
+    guarded.watchdog()
+    process = guarded.runner(open_orders=2)
+    take_position_and_quote(runner)
+    budget = asyncio.run(spend_everything(url))
+    while budget.state()["used"] < 2400 * CEILING[Priority.CANCEL] // 100:
+        asyncio.run(spend_everything(url))  # a new minute had begun meanwhile
+    for priority in CEILING:
+        with pytest.raises(Throttled, match=f"{priority.name.lower()} requests may use {CEILING[priority]} %"):
+            budget.claim(1, priority)
+    mock_hand.press(guarded.settings.shm_dir, 120)
+    until(lambda: guarded.kill_record().get("state") == "confirmed", 15)
+    record = guarded.kill_record()
+    assert (runner.open_orders(), runner.positions()) == ([], [])
+    assert record["kill_ms"] <= record["recv_window_ms"] + 500
+    assert [step for step in record["steps"] if not step["ok"]] == []
+    assert process.wait(5) == -signal.SIGKILL
+    runner.close()
+    budget.close()
