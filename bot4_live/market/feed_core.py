@@ -106,6 +106,11 @@ class FeedCore:
         """Return the update id of the book."""
         return self._last_id
 
+    @property
+    def highest_diff_id(self) -> int:
+        """Return the greatest last id of all diffs that came, -1 before the first."""
+        return self._validator.highest[1]
+
     def on_connect(self, recv_ns: int) -> None:
         """The stream is open; the book is stale until bridged."""
         self._connected = True

@@ -44,6 +44,14 @@ class Meter:
         """Say that the connection ended: the time until the next frame is no gap of the channel."""
         self._heard = False
 
+    def include(self, earlier: Meter) -> None:
+        """Add what was heard before, on another connection."""
+        self.frames += earlier.frames
+        self.gaps += earlier.gaps
+        self.last_ns = max(self.last_ns, earlier.last_ns)
+        self._rate = max(self._rate, earlier._rate)
+        self._bins = [ours + theirs for ours, theirs in zip(self._bins, earlier._bins, strict=True)]
+
     def rate(self, now_ns: int) -> float:
         """Return frames a second, those of ten seconds ago weighing 1/e."""
         return self._rate * math.exp(-(now_ns - self.last_ns) / _MEMORY_NS)

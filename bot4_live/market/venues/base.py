@@ -91,6 +91,10 @@ class VenueFeed(Emitter, ABC):
     def forget(self, book: VenueBook) -> None:
         """Forget the venue's own sequence state of a book that went stale."""
 
+    def shares_ids(self, book: VenueBook) -> bool:
+        """Return whether the venue numbers this book's updates alike on all connections."""
+        return False
+
     # For the transport.
 
     def on_connect(self, recv_ns: int) -> list[np.ndarray]:
@@ -167,6 +171,13 @@ class VenueFeed(Emitter, ABC):
     def on_snapshot(self, recv_ns: int, name: str, body: bytes) -> list[np.ndarray]:
         """Take the answer of GET `snapshot_path(name)`."""
         raise ValueError(f"{self.venue}: the snapshot of {name} comes on the stream; give frames to on_frame()")
+
+    def restate(self, recv_ns: int, name: str, update_id: int) -> np.ndarray:
+        """Return a live book as a DEPTH_SNAPSHOT of that id: no frame is its source."""
+        book = self.books[name]
+        bids, asks = book.bids.top(len(book.bids)), book.asks.top(len(book.asks))
+        times, ids = (recv_ns, 0), (update_id, update_id, 0)
+        return records.depth(Kind.DEPTH_SNAPSHOT, book.instrument, times, ids, bids, asks, -1)
 
     # For the venue's `decode`.
 

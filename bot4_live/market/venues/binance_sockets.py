@@ -37,3 +37,9 @@ def socket_urls(ws_url: str, streams: Iterable[str], *, split: bool = True) -> d
         groups.setdefault(path_of(stream) if split else "", []).append(stream)
     base = ws_url.rstrip("/")
     return {f"{base}{path}/stream?streams={'/'.join(names)}": names for path, names in groups.items()}
+
+
+def streams_of(symbols: Iterable[str], *, derivatives: bool, speed: str = "100ms") -> list[str]:
+    """Return the streams that follow symbols: books, best quotes and trades; of derivatives marks and liquidations."""
+    kinds = [f"depth@{speed}", "bookTicker", "trade", *(("markPrice@1s", "forceOrder") if derivatives else ())]
+    return [f"{symbol.lower()}@{kind}" for symbol in symbols for kind in kinds]

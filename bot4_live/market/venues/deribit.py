@@ -167,6 +167,10 @@ class DeribitFeed(VenueFeed):
             return False
         return frame.method == "subscription" and frame.params is not None
 
+    def shares_ids(self, book: VenueBook) -> bool:
+        """Return True: change_id is the instrument's."""
+        return True
+
     def decode(self, raw: bytes) -> None:
         """Read one frame."""
         frame = _frame.decode(raw)

@@ -69,6 +69,10 @@ class Side:
         """Return up to `n` levels, best first."""
         return [self._levels[key] for key in self._keys[:n]]
 
+    def same_as(self, other: Side) -> bool:
+        """Return whether the other side has the same levels, as written."""
+        return self._levels == other._levels
+
     def best(self) -> tuple[int, int]:
         """Return (ticks, lots) of the best level, (0, 0) when there is none."""
         if not self._keys:

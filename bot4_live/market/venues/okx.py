@@ -161,6 +161,10 @@ class OkxFeed(VenueFeed):
         unsigned = crc32(":".join(f"{level.raw_price}:{level.raw_qty}" for level in pairs).encode())
         return unsigned - (1 << 32) if unsigned >= 1 << 31 else unsigned
 
+    def shares_ids(self, book: VenueBook) -> bool:
+        """Return whether its updates carry seqId."""
+        return book.chained
+
     def decode(self, raw: bytes) -> None:
         """Read one message."""
         if raw == b"pong":

@@ -81,6 +81,13 @@ class Instruments:
         self._scales[name] = Scale(instrument.tick_e8, MAX_UNITS), Scale(instrument.lot_e8, MAX_UNITS)
         return instrument
 
+    def only(self, names: Iterable[str]) -> Instruments:
+        """Return the instruments of these names, with the ids that they have here. Raises KeyError."""
+        part = Instruments(self.venue)
+        for name in names:
+            part._known[name], part._scales[name] = self._known[name], self._scales[name]
+        return part
+
     def infer(self, digits: dict[str, Digits]) -> None:
         """Declare each name with the digits seen in its data."""
         for name, seen in digits.items():

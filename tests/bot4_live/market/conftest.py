@@ -13,6 +13,7 @@ from numba import njit
 from bot4_live.events import HEADER, HEADER_SIZE, header_of, slots_of
 from bot4_live.market import book as kernels
 from bot4_live.market.levels import recentre, set_level
+from bot4_live.market.venues.ladder import VenueBook
 
 BASE_MS = 1_723_161_256_000
 BASE_NS = BASE_MS * 1_000_000
@@ -149,3 +150,67 @@ def brief() -> Callable[[np.ndarray], tuple[str, int, int]]:
 def frames_factory() -> Callable[[], Frames]:
     """Make a writer of frames (for property tests, where a fixture would be shared by the examples)."""
     return Frames
+
+
+@njit(cache=True)
+def _apply_one(books, headers, slots):
+    kernels.book_apply(books[0], headers[0], slots)
+
+
+@njit(cache=True)
+def _state_of(books):
+    b = books[0]
+    return (
+        b.valid,
+        kernels.book_best_bid(b),
+        kernels.book_best_qty(b, 1),
+        kernels.book_best_ask(b),
+        kernels.book_best_qty(b, -1),
+    )
+
+
+@njit(cache=True)
+def _levels_of(books, side, out, n):
+    return kernels.book_depth(books[0], side, out, n)
+
+
+class EngineBooks:
+    """The books that the engine would have after these records, one an instrument id."""
+
+    def __init__(self) -> None:
+        self.books: dict[int, np.ndarray] = {}
+
+    def apply(self, record: np.ndarray) -> None:
+        book = self.books.setdefault(int(header_of(record)["instrument"]), kernels.new_book())
+        _apply_one(book, record[:HEADER_SIZE].view(HEADER), slots_of(record))
+
+    def valid(self, instrument: int) -> bool:
+        return instrument in self.books and bool(_state_of(self.books[instrument])[0])
+
+    def best(self, instrument: int) -> tuple[int, int, int, int]:
+        return tuple(int(v) for v in _state_of(self.books[instrument])[1:])
+
+    def levels(self, instrument: int, side: int, n: int) -> list[tuple[int, int]]:
+        out = np.zeros((n, 2), np.int64)
+        found = _levels_of(self.books[instrument], side, out, n)
+        return [(int(p), int(q)) for p, q in out[:found]]
+
+
+@pytest.fixture
+def engine_books() -> EngineBooks:
+    """Books as the engine keeps them, empty."""
+    return EngineBooks()
+
+
+@pytest.fixture(scope="session")
+def same_book() -> Callable[[EngineBooks, VenueBook, int], None]:
+    """Assert that the engine's book is the feed's."""
+
+    def check(engine: EngineBooks, book: VenueBook, n: int) -> None:
+        number = book.instrument.id
+        assert engine.valid(number) == book.live
+        if book.live:
+            for side, levels in ((1, book.bids), (-1, book.asks)):
+                assert engine.levels(number, side, n) == [(level.price, level.qty) for level in levels.top(n)]
+
+    return check

@@ -16,8 +16,9 @@ from bot4_live.market.feed_core import FeedCore
 from bot4_live.market.stream import MarketStream, StreamTimes
 
 QUICK = StreamTimes(
-    first_backoff_s=0.01, longest_backoff_s=0.05, silence_s=0.4, snapshot_retry_s=0.01, open_timeout_s=2.0
-)
+    first_backoff_s=0.01, longest_backoff_s=0.05, silence_s=0.4, snapshot_retry_s=0.01, open_timeout_s=2.0,
+    breaker_failures=1000,
+)  # fmt: skip
 
 
 class Venue:

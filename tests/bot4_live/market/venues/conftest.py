@@ -11,51 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import njit
 
-from bot4_live.events import HEADER, HEADER_SIZE, Flag, Kind, Reason, StaleCause, header_of, slots_of
-from bot4_live.market.book import book_apply, book_best_ask, book_best_bid, book_best_qty, book_depth, new_book
+from bot4_live.events import Flag, Kind, Reason, StaleCause, header_of, slots_of
 from bot4_live.market.venues.base import VenueFeed
-from bot4_live.market.venues.ladder import VenueBook
 from bot4_live.market.venues.registry import Instruments
-
-
-@njit(cache=True)
-def _apply(books, headers, slots):
-    book_apply(books[0], headers[0], slots)
-
-
-@njit(cache=True)
-def _state(books):
-    b = books[0]
-    return b.valid, book_best_bid(b), book_best_qty(b, 1), book_best_ask(b), book_best_qty(b, -1)
-
-
-@njit(cache=True)
-def _depth(books, side, out, n):
-    return book_depth(books[0], side, out, n)
-
-
-class EngineBooks:
-    """The books that the engine would have after these records, one an instrument id."""
-
-    def __init__(self) -> None:
-        self.books: dict[int, np.ndarray] = {}
-
-    def apply(self, record: np.ndarray) -> None:
-        book = self.books.setdefault(int(header_of(record)["instrument"]), new_book())
-        _apply(book, record[:HEADER_SIZE].view(HEADER), slots_of(record))
-
-    def valid(self, instrument: int) -> bool:
-        return instrument in self.books and bool(_state(self.books[instrument])[0])
-
-    def best(self, instrument: int) -> tuple[int, int, int, int]:
-        return tuple(int(v) for v in _state(self.books[instrument])[1:])
-
-    def levels(self, instrument: int, side: int, n: int) -> list[tuple[int, int]]:
-        out = np.zeros((n, 2), np.int64)
-        found = _depth(self.books[instrument], side, out, n)
-        return [(int(p), int(q)) for p, q in out[:found]]
 
 
 def _say(record: np.ndarray) -> str:
@@ -84,26 +43,6 @@ def _say(record: np.ndarray) -> str:
 def say() -> Callable[[list[np.ndarray]], list[str]]:
     """Put records into words."""
     return lambda out: [_say(record) for record in out]
-
-
-@pytest.fixture
-def engine_books() -> EngineBooks:
-    """Books as the engine keeps them, empty."""
-    return EngineBooks()
-
-
-@pytest.fixture(scope="session")
-def same_book() -> Callable[[EngineBooks, VenueBook, int], None]:
-    """Assert that the engine's book is the feed's."""
-
-    def check(engine: EngineBooks, book: VenueBook, n: int) -> None:
-        number = book.instrument.id
-        assert engine.valid(number) == book.live
-        if book.live:
-            for side, levels in ((1, book.bids), (-1, book.asks)):
-                assert engine.levels(number, side, n) == [(level.price, level.qty) for level in levels.top(n)]
-
-    return check
 
 
 @pytest.fixture(scope="session")
