@@ -298,7 +298,7 @@ class Connection:
     async def _guard(self, socket: ClientConnection, cause: list[StaleCause]) -> None:
         """Ping, drop the connection when it is silent, end it when it is to stop."""
         tick_s = min(_TICK_S, self._silence_s / 4)
-        pinged = time.monotonic()
+        pinged = looked = time.monotonic()
         with contextlib.suppress(ConnectionClosed):
             while True:
                 with contextlib.suppress(TimeoutError):
@@ -307,6 +307,8 @@ class Connection:
                     return
                 self.send(self._sink.tick())
                 now = time.monotonic()
+                self._heard += max(now - looked - 2 * tick_s, 0.0)  # while this process stood still, nobody was silent
+                looked = now
                 if self._outbox or self._around.quiet():  # who has not asked yet need not be answered
                     self._heard = now
                 if now - self._heard > self._silence_s:

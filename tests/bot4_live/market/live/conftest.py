@@ -299,6 +299,10 @@ class ReplayVenue:
         self.truth = defaultdict(list)  # by instrument: levels of each update, by "trades": trades
         self._scribe = Client(None)  # numbers the frames that the server's own feed reads
 
+    def all_subscribed(self):
+        """Return whether each instrument is followed by somebody."""
+        return {name for client in self.clients for _, name in client.subscribed} == set(self.names)
+
     async def handle(self, socket):
         client = Client(socket)
         self.clients.append(client)
@@ -346,6 +350,8 @@ class ReplayVenue:
         for number, (channel, name, text) in enumerate(self.frames):
             text = text if isinstance(text, str) else self.speech.first(self.feed, *text)
             fault = self.faults.pop(number, None)
+            if fault is not None:
+                await until(self.all_subscribed)
             self._follow(text)
             for client in list(self.clients):
                 if fault == "abort":
@@ -430,9 +436,6 @@ def replay(speech, shared_data, engine_books, same_book, monkeypatch):
             running = asyncio.create_task(pool.run())
             connections = -(-len(venue.names) // per_connection)
 
-            def all_subscribed():
-                return sum(len({name for _, name in c.subscribed}) for c in venue.clients) >= len(venue.names)
-
             def is_right(book):
                 number = book.instrument.id
                 return engine_books.valid(number) == book.live and all(
@@ -455,7 +458,7 @@ def replay(speech, shared_data, engine_books, same_book, monkeypatch):
                 caught_up=caught_up, books_are_right=books_are_right,
             )  # fmt: skip
             if wait:
-                await until(all_subscribed)
+                await until(venue.all_subscribed)
             try:
                 yield world
             finally:
