@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from bot4_live.events import HEADER, HEADER_SIZE, header_of, slots_of
+from bot4_live.events import HEADER, HEADER_SIZE, Kind, header_of, new_record, slots_of
 from bot4_live.market import book as kernels
 from bot4_live.market.levels import recentre, set_level
 from bot4_live.market.venues.ladder import VenueBook
@@ -179,6 +179,10 @@ class EngineBooks:
 
     def __init__(self) -> None:
         self.books: dict[int, np.ndarray] = {}
+        self.apply(new_record(Kind.NOTE))  # compiled now, not while somebody's event loop waits
+        self.valid(0)
+        self.levels(0, 1, 1)
+        self.books.clear()
 
     def apply(self, record: np.ndarray) -> None:
         book = self.books.setdefault(int(header_of(record)["instrument"]), kernels.new_book())

@@ -296,6 +296,7 @@ class ReplayVenue:
         self.clients = []
         self.served = 0
         self.faults = {}
+        self.ready = self.all_subscribed  # when a fault may happen
         self.truth = defaultdict(list)  # by instrument: levels of each update, by "trades": trades
         self._scribe = Client(None)  # numbers the frames that the server's own feed reads
 
@@ -351,11 +352,12 @@ class ReplayVenue:
             text = text if isinstance(text, str) else self.speech.first(self.feed, *text)
             fault = self.faults.pop(number, None)
             if fault is not None:
-                await until(self.all_subscribed)
+                await until(self.ready)
             self._follow(text)
             for client in list(self.clients):
                 if fault == "abort":
                     client.socket.transport.abort()
+                    client.subscribed.clear()
                 elif fault == "mute":
                     client.mute = True
                 elif (channel, name) in client.subscribed:
@@ -363,6 +365,7 @@ class ReplayVenue:
                 beats = client.heartbeat or any(channel == "heartbeats" for channel, _ in client.subscribed)
                 if beats and number % 25 == 0:
                     client.put(self.speech.beat())
+            await asyncio.sleep(0)
             while time.monotonic() - began < seconds * number / total:
                 await asyncio.sleep(0.001)
 
@@ -433,6 +436,9 @@ def replay(speech, shared_data, engine_books, same_book, monkeypatch):
                 speech.venue, venue.names, journal.emit, instruments=venue.instruments, times=times, seed=5,
                 url=f"ws://127.0.0.1:{port}/ws?key=secret", per_connection=per_connection, **options,
             )  # fmt: skip
+            venue.ready = lambda: (
+                venue.all_subscribed() and not any(row.stale_books for row in pool.status().connections)
+            )
             running = asyncio.create_task(pool.run())
             connections = -(-len(venue.names) // per_connection)
 
