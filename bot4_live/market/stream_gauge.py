@@ -27,9 +27,18 @@ class Stream(Protocol):
     """A stream around a core: `market.stream.MarketStream`, or `wire.spin_stream.SpinStream`."""
 
     core: FeedCore
-    counts: StreamCounts
-    url: str
-    last_error: str
+
+    @property
+    def counts(self) -> StreamCounts:
+        """Return what happened to its connections."""
+
+    @property
+    def url(self) -> str:
+        """Return its address."""
+
+    @property
+    def last_error(self) -> str:
+        """Return what the last connection ended with."""
 
     @property
     def open_s(self) -> float:
