@@ -31,6 +31,7 @@ SUMMARIES = {
     "platform": "Open the Dagster UI with every asset of the data platform.",
     "record": "Journal a market from a venue or a capture.",
     "replay": "Run a journal's events through the engine and compare the commands.",
+    "signals": "Judge what the signals of books and trades predict, out of sample.",
     "verify-book": "Prove the order book of a capture or journal against its best quotes.",
     "watchdog": "Guard the runner: lease, panel, kill.",
 }

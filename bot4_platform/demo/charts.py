@@ -17,7 +17,8 @@ WIDTH = 10.4
 GAP_S = 0.9  # a line over a longer silence would tell of a market that nobody saw
 
 
-def _figure(height: float = 2.8, rows: int = 1, **options: Any) -> tuple[Any, Any]:
+def canvas(height: float = 2.8, rows: int = 1, **options: Any) -> tuple[Any, Any]:
+    """Return (figure, axes) of matplotlib in the reports' style; `height` in inches, `options` as of subplots."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -32,7 +33,8 @@ def _figure(height: float = 2.8, rows: int = 1, **options: Any) -> tuple[Any, An
     return figure, axes
 
 
-def _svg(figure: Any, title: str) -> str:
+def to_svg(figure: Any, title: str) -> str:
+    """Return a figure as inline SVG with a title for readers of screens, and close it."""
     from matplotlib import pyplot as plt
 
     out = io.StringIO()
@@ -85,7 +87,7 @@ def _depth(axes: Any, depth: Depth) -> None:
 
 def book_and_quotes(story: Story, start: float, depth: Depth | None = None) -> str:
     """Return mid, our quotes and our fills from `start` seconds on, over the book's depth when it is given."""
-    figure, axes = _figure(4.2)
+    figure, axes = canvas(4.2)
     if depth is not None:
         _depth(axes, depth)
     shown = story.mid_t >= start
@@ -106,12 +108,12 @@ def book_and_quotes(story: Story, start: float, depth: Depth | None = None) -> s
     axes.set_xlabel("seconds of market time")
     axes.set_ylabel("price, USDT")
     axes.legend(ncols=5, fontsize=8.5, frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), markerscale=1.6)
-    return _svg(figure, "book and quotes")
+    return to_svg(figure, "book and quotes")
 
 
 def position_and_pnl(story: Story, start: float) -> str:
     """Return marked PnL after fees, and the position below it."""
-    figure, (money, held) = _figure(3.6, 2, sharex=True, height_ratios=(1.5, 1))
+    figure, (money, held) = canvas(3.6, 2, sharex=True, height_ratios=(1.5, 1))
     time, pnl = story.equity()
     shown = time >= start
     money.plot(*_broken(time[shown], pnl[shown]), color=INK, lw=1.3)
@@ -126,12 +128,12 @@ def position_and_pnl(story: Story, start: float) -> str:
     _sessions(money, story, start)
     held.set_xlim(start, end + 1.0)
     held.set_xlabel("seconds of market time")
-    return _svg(figure, "position and PnL")
+    return to_svg(figure, "position and PnL")
 
 
 def latency(histograms: Mapping[str, tuple[np.ndarray, np.ndarray]], bins: int = 60) -> str:
     """Return histograms on a common logarithmic grid, as shares: name to (n + 1 bin edges in us, n counts)."""
-    figure, axes = _figure(2.8)
+    figure, axes = canvas(2.8)
     drawn = {name: (edges[1:], counts) for name, (edges, counts) in histograms.items() if counts.sum()}
     if drawn:
         low = min(float(upper[0]) for upper, _ in drawn.values())
@@ -146,12 +148,12 @@ def latency(histograms: Mapping[str, tuple[np.ndarray, np.ndarray]], bins: int =
         axes.legend(frameon=False, fontsize=8.5)
     axes.set_xlabel("microseconds")
     axes.set_ylabel("share, %")
-    return _svg(figure, "latency")
+    return to_svg(figure, "latency")
 
 
 def kill_timeline(steps: Sequence[tuple[str, float]]) -> str:
     """Return the kill's steps at their milliseconds after the debounced press."""
-    figure, axes = _figure(0.9 + 0.27 * len(steps))
+    figure, axes = canvas(0.9 + 0.27 * len(steps))
     for i, (_, at) in enumerate(steps):
         axes.plot([0, at], [i, i], color="#e3e6eb", lw=5, solid_capstyle="butt")
         axes.plot(at, i, "o", color=ASK, ms=5.5)
@@ -161,12 +163,12 @@ def kill_timeline(steps: Sequence[tuple[str, float]]) -> str:
     axes.invert_yaxis()
     axes.set_xlim(0, max((at for _, at in steps), default=1) * 1.12 + 1)
     axes.set_xlabel("ms after the debounced press")
-    return _svg(figure, "timeline of the kill")
+    return to_svg(figure, "timeline of the kill")
 
 
 def bars(values: Mapping[str, float], label: str, digits: int = 1) -> str:
     """Return horizontal bars with their values, e.g. feature importance."""
-    figure, axes = _figure(0.7 + 0.24 * len(values))
+    figure, axes = canvas(0.7 + 0.24 * len(values))
     names = list(values)
     drawn = axes.barh(names, [values[name] for name in names], color=BID, alpha=0.65, height=0.66)
     axes.bar_label(drawn, fmt=f"{{:,.{digits}f}}", padding=4, fontsize=8.5, color="#4b5563")
@@ -174,4 +176,4 @@ def bars(values: Mapping[str, float], label: str, digits: int = 1) -> str:
     axes.margins(x=0.09)
     axes.invert_yaxis()
     axes.set_xlabel(label)
-    return _svg(figure, label)
+    return to_svg(figure, label)

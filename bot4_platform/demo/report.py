@@ -98,10 +98,17 @@ def render(summary: Mapping[str, Any], sections: Iterable[tuple[str, str, str]])
         f"{summary['finished_at']}."
     )
     figures = section("summary", "All figures", f"<details><summary>summary.json</summary><pre>{raw}</pre></details>")
+    return page(
+        "Bot4: the main job",
+        f'<h1>Bot4: the main job, end to end</h1><p class="lead">{escape(lead)}</p>'
+        f'<nav>{nav}</nav><div class="cards">{"".join(cards)}</div>{body}{figures}',
+    )
+
+
+def page(title: str, body: str) -> str:
+    """Return a whole page that needs nothing but itself; `body` is HTML."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Bot4: the main job</title><style>{STYLE.read_text()}</style></head><body>"
-        f'<h1>Bot4: the main job, end to end</h1><p class="lead">{escape(lead)}</p>'
-        f'<nav>{nav}</nav><div class="cards">{"".join(cards)}</div>{body}{figures}</body></html>'
+        f"<title>{escape(title)}</title><style>{STYLE.read_text()}</style></head><body>{body}</body></html>"
     )

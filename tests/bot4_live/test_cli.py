@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
-from importlib.metadata import entry_points
+import tomllib
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 import click
 import pytest
@@ -18,6 +20,14 @@ PLATFORM = (
     "dagster", "feast", "mlflow", "lightgbm", "pandas", "polars", "torch", "great_expectations", "arch", "dbt",
     "duckdb", "bot4_platform",
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def declared(monkeypatch):
+    """Judge the commands that pyproject.toml declares, not those of whatever was installed last."""
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
+    points = [EntryPoint(name, value, cli.GROUP) for name, value in project["entry-points"][cli.GROUP].items()]
+    monkeypatch.setattr(cli, "entry_points", lambda group: points if group == cli.GROUP else [])
 
 
 def main(capsys, monkeypatch, *arguments):
@@ -81,7 +91,7 @@ def test_help_loads_no_heavy_library():
     assert not loaded & {"numba", "numpy", "pydantic", "aiohttp", "zstandard", *PLATFORM}
 
 
-@pytest.mark.parametrize("name", sorted(set(cli.SUMMARIES) - {"demo", "platform"}))
+@pytest.mark.parametrize("name", sorted(set(cli.SUMMARIES) - {"demo", "platform", "signals"}))
 def test_a_commands_help_loads_no_library_of_the_platform(name):
     code = f"from bot4_live.cli import cli\ncli(['{name}', '--help'], standalone_mode=False)"
     assert not loaded_after(code) & {"numba", *PLATFORM}
