@@ -63,7 +63,7 @@ class Kind(IntEnum):
     TICKER = 14  # a=trade id of the last trade, 0 where it is not said; values: only what the venue sent
     # Configuration; all that steers `step` arrives this way.
     INSTRUMENT = 16  # s0=(tick_e8, lot_e8) s1=(min_qty lots, max_qty lots) s2=(min_notional_e8, maker_fee_e8)
-    #                  s3=(taker_fee_e8, price_digits) s4=(qty_digits, 0); fees are fractions in e8
+    #                  s3=(taker_fee_e8, price_digits) s4=(qty_digits, funding interval in s); fees are fractions in e8
     PARAMS = 17  # slots (param id, value as float64 bits): see bot4_live.settings.PARAM_IDS
     MODE = 18  # a=Mode
     MODEL_SWAP = 19  # a=slot b=version c=use (1 = skews quotes, 0 = baseline); s0,s1 = sha256 of the bundle
@@ -144,6 +144,7 @@ class Flag(IntFlag):
     IOC = 16
     INVALID = 32  # parsed but failed a validation rule; `flags` keeps it, Reason is in the NOTE of the rule
     REPLAYED = 64  # learnt by query after a restart or reconnect, not from the stream
+    LARGE = 128  # LIQUIDATION: worth at least the feed's threshold (liquidation_usd)
 
 
 class Source(IntEnum):
@@ -172,6 +173,7 @@ class StaleCause(IntEnum):
     CROSSED = 5
     LOST_LEVELS = 6  # the far store overflowed and the market reached what was dropped
     CHECKSUM = 7  # the venue's checksum of the best levels is another one than ours
+    INSTRUMENT = 8  # tick or lot changed: the levels are counts of something else now
 
 
 class Reason(IntEnum):

@@ -66,6 +66,7 @@ class HotLoop:
             raise ValueError(f"the engine does not know {core.instrument.symbol}; push its INSTRUMENT event first")
         self._frame_at = entry_point(hot_step.frame_at)
         self._core, self._sequencer, self._journal, self._raw_log = core, sequencer, journal, raw_log
+        self._instrument = core.instrument
         self._config = parser_config(core.instrument)
         self._event = np.zeros(MAX_RECORD, np.uint8)
         self._log = np.zeros(hot_step.LOG_BYTES, np.uint8)
@@ -150,6 +151,9 @@ class HotLoop:
         words, sequencer = self._words, self._sequencer
         if sequencer.next_seq == self._known and not self._core.touched:
             return
+        if self._instrument is not self._core.instrument:
+            self._instrument = self._core.instrument
+            self._config[:] = parser_config(self._instrument)
         self._known = words[_NEXT_SEQ] = sequencer.next_seq
         words[_LAST_NS] = sequencer.last_ns
         words[_TICKS], words[_NEXT_TICK] = sequencer.tick_grid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 
@@ -22,7 +23,11 @@ def to_e8(value: str | Decimal) -> int:
 
 @dataclass(frozen=True)
 class Instrument:
-    """One tradable symbol of one venue. All `_e8` are 1e-8 of the unit; fees are fractions (2 bp = 20_000)."""
+    """One tradable symbol of one venue. All `_e8` are 1e-8 of the unit; fees are fractions (2 bp = 20_000).
+
+    `contract_e8` is what a quantity of 1 is worth: base currency (1 of spot and of coin-sized futures, `ctVal` of an
+    OKX swap), or, where `inverse`, quote currency (100 USD of Binance's BTCUSD_PERP, 1 USD of Deribit's perpetuals).
+    """
 
     id: int
     version: int
@@ -37,6 +42,9 @@ class Instrument:
     taker_fee_e8: int = 50_000
     price_digits: int = 2
     qty_digits: int = 3
+    contract_e8: int = E8
+    inverse: bool = False
+    funding_interval_s: int = 0  # 0: none, or not said
 
     @property
     def market(self) -> str:
@@ -58,6 +66,24 @@ class Instrument:
     def qty(self, lots: int) -> Decimal:
         """Return a quantity in base currency."""
         return (Decimal(lots) * self.lot_e8 / E8).quantize(Decimal(1).scaleb(-self.qty_digits))
+
+    def notional(self, lots: int, ticks: int) -> Decimal:
+        """Return the value in quote currency of `lots` at a price, exactly. An inverse contract's needs no price."""
+        contracts = lots * self.lot_e8 * self.contract_e8
+        # Made of text: arithmetic of Decimals would round to 28 digits.
+        return Decimal(f"{contracts}e-16" if self.inverse else f"{contracts * ticks * self.tick_e8}e-24")
+
+    def base_qty(self, lots: int, ticks: int) -> Fraction:
+        """Return `lots` in base currency, exactly; of an inverse contract it is its value over the price.
+
+        Raises ValueError for an inverse contract without a price.
+        """
+        value = Fraction(lots * self.lot_e8 * self.contract_e8, E8 * E8)
+        if not self.inverse:
+            return value
+        if ticks <= 0:
+            raise ValueError(f"{self.market} is an inverse contract: its size in coins needs a price")
+        return value * E8 / (ticks * self.tick_e8)
 
     def ticks(self, price: str | Decimal) -> int:
         """Return a price in ticks. Raises ValueError when it is not a multiple of the tick."""
@@ -87,7 +113,7 @@ class Instrument:
             (self.min_qty, self.max_qty),
             (self.min_notional_e8, self.maker_fee_e8),
             (self.taker_fee_e8, self.price_digits),
-            (self.qty_digits, 0),
+            (self.qty_digits, self.funding_interval_s),
         ]
         return record
 

@@ -35,7 +35,7 @@ from bot4_live.market.public import PublicApi, stream_url
 from bot4_live.market.stream import MarketStream
 from bot4_live.market.stream_gauge import StreamGauge
 from bot4_live.safety.control import RunnerState
-from bot4_live.session import opening, recovery, report
+from bot4_live.session import instruments, opening, recovery, report
 from bot4_live.session.account import Account
 from bot4_live.session.closing import quiesce
 from bot4_live.session.context import Context
@@ -169,7 +169,7 @@ class Runner:
             await rest.sync_time()
         except VenueError as error:
             raise ConnectionError(str(error)) from None
-        instrument = instrument_of(info, BTCUSDT_USDM)
+        instrument = instruments.versioned(instrument_of(info, BTCUSDT_USDM), found.engine)
         gateway = Gateway(instrument)
         await require_keys(rest, gateway)
         epoch = next_epoch(settings.state_dir / "order_epoch")
@@ -223,6 +223,7 @@ class Runner:
             self.account.stream.run(),
             self.account.run(),
             market,
+            instruments.InstrumentWatch(context, self.feed).run(),
             self._announce(),
             self._keep_report(),
             self._show_feeds(),

@@ -143,6 +143,12 @@ class Settings(BaseSettings):
         int | None, Field(ge=0, le=4095, description="core of the polling loop; its helpers keep off it")
     ] = None
     spin_force: Annotated[bool, Field(description="spin with fewer than 4 cores as well")] = False
+    instrument_check_s: Annotated[
+        float, Field(gt=0, description="how often tick, lot and filters are compared with the venue's, real seconds")
+    ] = 10.0
+    liquidation_usd: Annotated[float, Field(gt=0, description="worth from which a liquidation is marked as large")] = (
+        100_000.0
+    )
     strategy: StrategyParams = StrategyParams()
     journal: JournalSettings = JournalSettings()
 

@@ -9,6 +9,7 @@ from numba import njit
 
 from bot4_live.engine_state import PARAMS, REQUIRED_PARAMS, SLOW
 from bot4_live.events import Kind
+from bot4_live.execution.account import rescale_lots
 from bot4_live.execution.orders import start_session
 from bot4_live.instrument import E8
 from bot4_live.kernels import from_bits
@@ -36,7 +37,9 @@ def on_session(s: Any, h: Any) -> None:
 
 @njit(cache=True)
 def _on_instrument(s: Any, h: Any, slots: np.ndarray) -> None:
-    """Take in an instrument version. Another tick or lot voids book and position units: HOLD until reconciled."""
+    """Take in an instrument version. Another tick or lot voids the book and rescales what is held: HOLD until
+    reconciled. Orders keep the prices they were sent with: whoever says the change has them cancelled before.
+    """
     i = s.instrument
     tick = slots[0, 0]
     lot = slots[0, 1]
@@ -46,7 +49,11 @@ def _on_instrument(s: Any, h: Any, slots: np.ndarray) -> None:
     if i.known == 1 and (tick != i.tick_e8 or lot != i.lot_e8 or h.instrument != i.id):
         book_clear(s.book)
         s.hold = 1
-        s.mid2 = 0
+        if h.instrument != i.id:
+            s.mid2 = 0
+        else:  # the position keeps its value until the book is back
+            s.mid2 = s.mid2 * i.tick_e8 // tick
+            rescale_lots(s.account, i.lot_e8, lot)
     i.known = 1
     i.id = h.instrument
     i.version = h.inst_version

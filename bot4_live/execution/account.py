@@ -83,6 +83,15 @@ def on_position(a: Any, h: Any, hold: int, lot_e8: int, lot_mark_e8: int) -> Non
 
 
 @njit(cache=True)
+def rescale_lots(a: Any, before_e8: int, lot_e8: int) -> None:
+    """Count what is held in lots of another size. What is no whole number of them waits for the venue's POSITION."""
+    a.position = a.position * before_e8 // lot_e8
+    a.venue_position = a.venue_position * before_e8 // lot_e8
+    a.bought = a.bought * before_e8 // lot_e8
+    a.sold = a.sold * before_e8 // lot_e8
+
+
+@njit(cache=True)
 def equity_e8(a: Any, mid2: int, unit_e8: int) -> int:
     """Return the profit since the start, marked at mid (`mid2` = bid + ask in ticks) and net of fees."""
     return a.cash_e8 + a.position * mid2 * unit_e8 // 2 - a.fees_e8

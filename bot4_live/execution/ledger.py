@@ -64,6 +64,7 @@ class Ledger:
         self.began_ns = 0  # engine time of the journal's first session: trades before it are not ours to know
         self.complete_to = 0  # while on hold: the trade id up to which no fill can be missing
         self.holding = True
+        self.tick_e8 = self.lot_e8 = 0  # of the instrument's version in force, 0 before the first
         self._trades: dict[tuple[int, int], None] = {}
         self._closed: dict[int, None] = {}
 
@@ -127,6 +128,8 @@ class Ledger:
             self._hold(bool(a))
         elif kind == Kind.SESSION:
             self._session(int(head["recv_ns"]))
+        elif kind == Kind.INSTRUMENT:
+            self._rescale(*(int(v) for v in slots_of(record)[0]))
         elif kind == Kind.ORDER_FILL:
             self._fill(record, head, a)
         elif kind in _STATES:
@@ -137,6 +140,16 @@ class Ledger:
         if on and not self.holding:
             self.complete_to = self.last_trade_id
         self.holding = on
+
+    def _rescale(self, tick_e8: int, lot_e8: int) -> None:
+        """Count in other ticks and lots; what is no whole number of them, the next reconciliation corrects."""
+        if self.tick_e8 and (tick_e8, lot_e8) != (self.tick_e8, self.lot_e8):
+            was, now = self.lot_e8, lot_e8
+            self.position, self.venue_position = self.position * was // now, self.venue_position * was // now
+            for order in self.orders.values():
+                order.price = order.price * self.tick_e8 // tick_e8
+                order.qty, order.filled, order.done = (n * was // now for n in (order.qty, order.filled, order.done))
+        self.tick_e8, self.lot_e8 = tick_e8, lot_e8
 
     def _session(self, now_ns: int) -> None:
         self.began_ns = self.began_ns or now_ns
@@ -219,6 +232,7 @@ class Ledger:
             "began_ns": self.began_ns,
             "complete_to": self.complete_to,
             "holding": self.holding,
+            "units": [self.tick_e8, self.lot_e8],
             "trades": [list(key) for key in self._trades],
             "orders": [
                 [o.id, o.sell, o.price, o.qty, int(o.state), o.venue_id, o.filled, o.done, o.sent_ns]
@@ -234,6 +248,7 @@ class Ledger:
         ledger.venue_position, ledger.truth_ns = data["venue_position"], data["truth_ns"]
         ledger.fills, ledger.sent = data["fills"], data["sent"]
         ledger.began_ns, ledger.complete_to, ledger.holding = data["began_ns"], data["complete_to"], data["holding"]
+        ledger.tick_e8, ledger.lot_e8 = data.get("units", (0, 0))
         ledger._trades = dict.fromkeys((trade, venue) for trade, venue in data["trades"])
         for order_id, sell, price, qty, state, venue_id, filled, done, sent_ns in data["orders"]:
             order = Order(order_id, sell, price, qty, OrderState(state), venue_id, filled, done, sent_ns)

@@ -21,13 +21,14 @@ from bot4_live.events import Kind, Reason, Source, StaleCause, header_of, new_re
 from bot4_live.instrument import Instrument
 from bot4_live.market.checker import BookChecker
 from bot4_live.market.fast_parser import FastParser
+from bot4_live.market.liquidations import LARGE_LIQUIDATION_USD, mark_large
 from bot4_live.market.parser import Rejected
 from bot4_live.market.validation import Limits, Validator
 
 MAX_WAITING = 8192
 
 # An enum member costs a lookup each time it is named (Python 3.11); these are named for every frame.
-_DIFF, _SNAPSHOT = int(Kind.DEPTH_DIFF), int(Kind.DEPTH_SNAPSHOT)
+_DIFF, _SNAPSHOT, _LIQUIDATION = int(Kind.DEPTH_DIFF), int(Kind.DEPTH_SNAPSHOT), int(Kind.LIQUIDATION)
 _KINDS = {int(kind): kind for kind in Kind}
 
 
@@ -48,6 +49,7 @@ class FeedCounts:
     quarantined: Counter[Reason] = field(default_factory=Counter)
     stale: Counter[StaleCause] = field(default_factory=Counter)
     snapshots_too_old: int = 0
+    large_liquidations: int = 0
     connects: int = 0
 
     def as_dict(self) -> dict[str, Any]:
@@ -59,6 +61,7 @@ class FeedCounts:
             "quarantined": {reason.name.lower(): n for reason, n in sorted(self.quarantined.items())},
             "stale": {cause.name.lower(): n for cause, n in sorted(self.stale.items())},
             "snapshots_too_old": self.snapshots_too_old,
+            "large_liquidations": self.large_liquidations,
         }
 
 
@@ -73,8 +76,12 @@ class FeedCore:
         *,
         limits: Limits | None = None,
         check_book: bool = True,
+        liquidation_usd: float = LARGE_LIQUIDATION_USD,
     ) -> None:
-        """Begin stale. With `check_book` an own book is kept, so that a crossed one is noticed here."""
+        """Begin stale. With `check_book` an own book is kept, so that a crossed one is noticed here.
+
+        Liquidations worth `liquidation_usd` are marked (Flag.LARGE).
+        """
         self.instrument = instrument
         self.counts = FeedCounts()
         self.last_frame_ns = 0
@@ -84,6 +91,7 @@ class FeedCore:
         self._parser = FastParser(instrument)
         self._validator = Validator(limits or Limits())
         self._checker = BookChecker() if check_book else None
+        self._liquidation_usd = liquidation_usd
         self._connected = False
         self._live = False  # a snapshot is in force
         self._bridging = False
@@ -133,6 +141,27 @@ class FeedCore:
         """Nothing came for too long on a connection that looks healthy; the caller reconnects."""
         self.on_disconnect(recv_ns, StaleCause.SILENCE)
 
+    def change_instrument(self, recv_ns: int, instrument: Instrument) -> None:
+        """Go on under a later version of the instrument, and say so: an INSTRUMENT event.
+
+        Another tick or lot makes the book stale, for its levels count something else, until a snapshot is read by the
+        new ones; diffs that waited are journaled as what they were. Raises ValueError for another instrument or no
+        later version.
+        """
+        old = self.instrument
+        if (instrument.id, instrument.market) != (old.id, old.market) or instrument.version <= old.version:
+            raise ValueError(f"{instrument.market} version {instrument.version} does not follow {old.version}")
+        parser = FastParser(instrument)
+        if (instrument.tick_e8, instrument.lot_e8) != (old.tick_e8, old.lot_e8):
+            if self._live or not self._stale_said:
+                self._stale(recv_ns, StaleCause.INSTRUMENT)
+            self._flush_waiting(recv_ns)
+            self._validator.reset()
+        self.instrument, self._parser = instrument, parser
+        record = instrument.record(recv_ns)
+        header_of(record)["source"] = Source.MARKET_REST
+        self._out(record)
+
     def on_frame(self, recv_ns: int, raw: bytes) -> None:
         """Take one frame as it came. A snapshot (a capture holds them among the frames) is taken as one."""
         self.counts.frames += 1
@@ -170,6 +199,8 @@ class FeedCore:
         if verdict is not None:
             self._quarantine(recv_ns, raw, verdict[0], int(head["kind"]), verdict[1])
             return None
+        if head["kind"] == _LIQUIDATION:
+            self.counts.large_liquidations += mark_large(parsed, self.instrument, self._liquidation_usd)
         if self._raw_log is not None:
             head["c"] = self._raw_log.append_raw(recv_ns, raw, 0, int(head["kind"]))
         return parsed

@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 
 from bot4_live.events import Kind, StaleCause, header_of
+from bot4_live.instrument import Instrument
 from bot4_live.kernels import offset
 from bot4_live.market.feed_core import FeedCore
 
@@ -179,6 +180,11 @@ class HotFeed(FeedCore):
         """The stream is gone: the book is stale at once."""
         self.touched = True
         super().on_disconnect(recv_ns, cause)
+
+    def change_instrument(self, recv_ns: int, instrument: Instrument) -> None:
+        """Go on under a later version of the instrument."""
+        self.touched = True
+        super().change_instrument(recv_ns, instrument)
 
     def _judge(self, recv_ns: int, raw: bytes, stream: int) -> np.ndarray | None:
         self.touched = True

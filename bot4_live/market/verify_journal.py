@@ -270,11 +270,12 @@ def _feed_of(raw: bytes, instrument: dict[str, Any]) -> VenueFeed | None:
     if kind is None or kind is CoinbaseFeed or "name" not in instrument:
         return None
     instruments = Instruments(kind.venue, int(instrument["id"]))
-    digits, units = ("price_digits", "qty_digits"), ("tick_e8", "lot_e8")
     instruments.declare(
         str(instrument["name"]),
-        *(int(instrument[name]) for name in digits),
-        **{name: int(instrument[name]) for name in units},
+        int(instrument["price_digits"]),
+        int(instrument["qty_digits"]),
+        tick_e8=int(instrument["tick_e8"]),
+        lot_e8=int(instrument["lot_e8"]),
     )
     return kind(instruments)
 

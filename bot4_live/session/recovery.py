@@ -29,7 +29,7 @@ KEEP = 3
 # What the ledger lives on.
 _LEDGER_KINDS = np.array(
     [*range(Kind.POSITION, Kind.CANCEL_REJECTED + 1), Kind.SEND_ATTEMPT, Kind.SUPPRESSED, Kind.HOLD, Kind.SESSION,
-     Kind.CMD_NEW],
+     Kind.INSTRUMENT, Kind.CMD_NEW],
     np.uint8,
 )  # fmt: skip
 

@@ -1,4 +1,7 @@
-"""Controls of the simulated exchange, which no venue has: its clock, bad frames, faults. Changes need the token."""
+"""Controls of the simulated exchange, which no venue has: its clock, bad frames, faults, a change of tick or filters.
+
+Changes need the token.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from aiohttp import web
 from bot4_live.simulation.bad_frames import read as read_bad_frames
 from bot4_live.simulation.exchange import Exchange
 from bot4_live.simulation.faults import FaultPlan
+from bot4_live.simulation.instrument_change import read_change
+from bot4_live.simulation.payloads import exchange_info
 from bot4_live.simulation.rest import EXCHANGE, json_response
 
 TOKEN = web.AppKey("token", str)
@@ -26,6 +31,7 @@ def routes() -> list[web.RouteDef]:
         web.post("/bot4/clock", _changing(_set_clock)),
         web.post("/bot4/bad-frames", _changing(_inject)),
         web.post("/bot4/faults", _changing(_faults)),
+        web.post("/bot4/instrument", _changing(_set_instrument)),
     ]
 
 
@@ -61,6 +67,11 @@ def _set_clock(exchange: Exchange, values: Any) -> Any:
         speed_milli=values.get("speed_milli"), paused=values.get("paused"), until_ns=values.get("until_ns")
     )
     return exchange.clock()
+
+
+def _set_instrument(exchange: Exchange, values: Any) -> Any:
+    exchange.set_instrument(read_change(values, exchange.instrument))
+    return exchange_info(exchange.instrument, exchange.now_ms())
 
 
 def _inject(exchange: Exchange, values: Any) -> Any:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from bot4_live.clock import MS
+from bot4_live.instrument import Instrument
 from bot4_live.simulation.accounts import Account, Key
 from bot4_live.simulation.auth import ListenKeys
 from bot4_live.simulation.bad_frames import BadFrame
@@ -122,6 +123,13 @@ class Exchange:
             "ended": self.ended,
             "clients": sum(1 for listener in self.hub.listeners if listener.streams),
         }
+
+    def set_instrument(self, instrument: Instrument) -> None:
+        """Change tick or filters from now on: orders and positions stay, counted in the new ticks."""
+        self._pump(BATCH)
+        self.venue.set_instrument(instrument)
+        self.instrument = instrument
+        self.reader = FrameReader(instrument)
 
     def inject(self, bad: list[BadFrame]) -> None:
         """Send bad frames; each after the market frame that it names, at once when that one is past."""

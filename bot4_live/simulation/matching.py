@@ -42,6 +42,10 @@ class Matching:
         self._fill = fill
         self._taken: dict[tuple[bool, int], tuple[int, int]] = {}  # (bids, price) -> (displayed then, taken)
 
+    def rescale(self, times: int) -> None:
+        """Count prices in ticks that are `times` as fine (the orders are the caller's)."""
+        self._taken = {(bids, price * times): was for (bids, price), was in self._taken.items()}
+
     def crosses(self, *, buys: bool, price: int) -> bool:
         """Return whether a limit order at `price` would trade at once."""
         touch = self.book.best(bids=not buys)[0]

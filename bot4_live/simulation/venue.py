@@ -13,6 +13,7 @@ from bot4_live.simulation import payloads
 from bot4_live.simulation.accounts import Account, AccountTrade
 from bot4_live.simulation.errors import error
 from bot4_live.simulation.frames import TRADE, Update
+from bot4_live.simulation.instrument_change import rescale_account, rescale_book, rescale_order
 from bot4_live.simulation.market_book import MarketBook
 from bot4_live.simulation.matching import Matching
 from bot4_live.simulation.order_request import OrderRequest, check_filters
@@ -92,6 +93,18 @@ class Venue:
     def set_countdown(self, account: str, ms: int) -> None:
         """Cancel all of an account's orders in `ms` of exchange time unless called again; 0 stops it."""
         self._sessions[account].countdown_ns = self.now_ns + ms * MS if ms > 0 else None
+
+    def set_instrument(self, instrument: Instrument) -> None:
+        """Go on under a later version of the instrument, whose tick divides the one in force."""
+        times = self.instrument.tick_e8 // instrument.tick_e8
+        rescale_book(self.book, times)
+        self.matching.rescale(times)
+        for session in self._sessions.values():
+            for order in session.orders.values():
+                rescale_order(order, times)
+        for account in self.accounts.values():
+            rescale_account(account, instrument, times)
+        self.instrument = instrument
 
     # Orders.
 

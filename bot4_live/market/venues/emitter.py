@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from bot4_live.events import Field, Kind, Reason, StaleCause, header_of, value_slot
+from bot4_live.events import Field, Flag, Kind, Reason, StaleCause, header_of, value_slot
 from bot4_live.market.feed_core import RawLog
+from bot4_live.market.liquidations import LARGE_LIQUIDATION_USD, is_large
 from bot4_live.market.venues import records
 from bot4_live.market.venues.ladder import Level, VenueBook
 from bot4_live.market.venues.registry import Digits, Instruments
@@ -50,6 +51,7 @@ class VenueCounts:
     heads: int = 0  # level 3: trades whose maker is known, and those of them whose maker was first in line
     heads_matched: int = 0
     snapshots_too_old: int = 0  # of those that are fetched
+    large_liquidations: int = 0
     duplicates: int = 0  # trades that came before
     ignored: int = 0  # updates of a book that was stale
 
@@ -57,7 +59,15 @@ class VenueCounts:
         """Return plain names and numbers, for JSON."""
         plain = {
             name: getattr(self, name)
-            for name in ("frames", "connects", "control", "snapshots_too_old", "duplicates", "ignored")
+            for name in (
+                "frames",
+                "connects",
+                "control",
+                "snapshots_too_old",
+                "large_liquidations",
+                "duplicates",
+                "ignored",
+            )
         }
         return plain | {
             "checksums": self.checksums,
@@ -79,6 +89,7 @@ class Emitter:
         """Begin without a frame. Frames go to `raw_log`, refused ones too."""
         self.instruments = instruments
         self.counts = VenueCounts()
+        self.liquidation_usd = LARGE_LIQUIDATION_USD
         self._raw_log = raw_log
         self._out: list[np.ndarray] = []
         self._recv_ns = 0
@@ -148,7 +159,10 @@ class Emitter:
         check_id(trade_id)
         if ticks == 0 or lots == 0:
             raise Refused(Reason.BAD_NUMBER if ticks else Reason.ZERO_PRICE, f"{book.name}: liquidation of nothing")
-        self._values(Kind.LIQUIDATION, book, [(ticks, lots), *_slots(values)], trade_id, exch_ns, sell=sell)
+        large = is_large(book.instrument, lots, ticks, self.liquidation_usd)
+        flags = (Flag.SELL if sell else 0) | (Flag.LARGE if large else 0)
+        self._values(Kind.LIQUIDATION, book, [(ticks, lots), *_slots(values)], trade_id, exch_ns, flags)
+        self.counts.large_liquidations += large
 
     def _begin(self, recv_ns: int) -> None:
         self._out = []
@@ -194,12 +208,12 @@ class Emitter:
         self._out.append(record)
 
     def _values(
-        self, kind: Kind, book: VenueBook, slots: list[tuple[int, int]], a: int, exch_ns: int, *, sell: bool = False
+        self, kind: Kind, book: VenueBook, slots: list[tuple[int, int]], a: int, exch_ns: int, flags: int = 0
     ) -> None:
         if self._measured is not None:
             return
         times = (self._recv_ns, check_time(exch_ns))
-        self._emit(records.values(kind, book.instrument, times, a, slots, self._keep(kind), sell=sell))
+        self._emit(records.values(kind, book.instrument, times, a, slots, self._keep(kind), flags))
 
 
 def check_id(number: int | None) -> None:

@@ -73,12 +73,11 @@ def values(
     a: int,
     slots: list[tuple[int, int]],
     raw_ref: int,
-    *,
-    sell: bool = False,
+    flags: int = 0,
 ) -> np.ndarray:
     """Return a TICKER, FUNDING or LIQUIDATION; `slots` as events.value_slot makes them."""
     words = [number for slot in slots for number in slot]
-    return _record(kind, instrument, times, (a, 0, raw_ref), words, int(Flag.SELL) if sell else 0)
+    return _record(kind, instrument, times, (a, 0, raw_ref), words, int(flags))
 
 
 def stale(instrument: Instrument, recv_ns: int, cause: StaleCause, expected: int, got: int) -> np.ndarray:

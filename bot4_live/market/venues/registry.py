@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from bot4_live.instrument import E8, Instrument
 from bot4_live.market.numbers import Scale, decimals
+from bot4_live.market.venues.contracts import Contract
 from bot4_live.market.venues.symbols import canonical
 
+COINS = Contract()
 MAX_DIGITS = 8
 MAX_UNITS = 10**17  # counts of a book that is looked at, not traded: tokens come in 1e7 pieces with 8 decimals each
 
@@ -54,9 +56,18 @@ class Instruments:
         return iter(self._known.items())
 
     def declare(
-        self, name: str, price_digits: int, qty_digits: int, *, tick_e8: int = 0, lot_e8: int = 0
+        self,
+        name: str,
+        price_digits: int,
+        qty_digits: int,
+        *,
+        tick_e8: int = 0,
+        lot_e8: int = 0,
+        contract: Contract = COINS,
     ) -> Instrument:
         """Add an instrument by its venue's name; tick and lot are one unit of the last digit unless given.
+
+        `contract` is what a size of 1 is worth (venues.contracts); without it sizes are coins.
 
         Raises ValueError when a number of that many digits cannot be kept exactly (more than 8), or the name is
         known already.
@@ -76,6 +87,8 @@ class Instruments:
             lot_e8=lot_e8 or E8 // 10**qty_digits,
             price_digits=price_digits,
             qty_digits=qty_digits,
+            contract_e8=contract.contract_e8,
+            inverse=contract.inverse,
         )
         self._known[name] = instrument
         self._scales[name] = Scale(instrument.tick_e8, MAX_UNITS), Scale(instrument.lot_e8, MAX_UNITS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -370,3 +371,18 @@ def test_slow_values_expire_and_older_ones_change_nothing(rig: Any) -> None:
     assert rig.engine.counters["slow_refused"] == 1
     rig.wait(1_000)
     assert rig.engine.quotes["sigma"] == 5e-5
+
+
+def test_another_tick_and_lot_keep_what_the_position_is_worth(traded: Any) -> None:
+    rig = traded(seed=3, steps=120)
+    rig.push(ev.hold(rig.now, False))
+    before = dict(rig.engine.account)
+    equity, mid2 = int(rig.engine.account["equity_e8"]), int(rig.engine.state["mid2"][0])
+    assert before["position"] != 0
+    finer = replace(BTCUSDT_USDM, version=2, tick_e8=BTCUSDT_USDM.tick_e8 // 10, lot_e8=BTCUSDT_USDM.lot_e8 // 10)
+    rig.push(finer.record(rig.now), version=2)
+    assert int(rig.engine.account["position"]) == 10 * before["position"]
+    assert int(rig.engine.state["mid2"][0]) == 10 * mid2
+    assert int(rig.engine.account["equity_e8"]) == equity
+    assert int(rig.engine.state["bid"][0]) == int(rig.engine.state["ask"][0]) == 0
+    assert int(rig.engine.state["hold"][0]) == 1

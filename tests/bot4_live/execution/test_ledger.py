@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from bot4_live.engine_events import hold, record, session
 from bot4_live.events import Flag, Kind, SuppressCause, header_of, slots_of
 from bot4_live.execution.ledger import Ledger, OrderState
 from bot4_live.execution.order_id import pack
+from bot4_live.instrument import BTCUSDT_USDM
 
 BUY, SELL = pack(1, 1), pack(1, 2)
 
@@ -159,3 +161,15 @@ def test_memory_is_bounded(trades):
         ledger.apply(fill(BUY, trade, 1, trade))
     assert len(ledger.dump()["trades"]) == 65_536
     assert not ledger.admits(fill(BUY, trades - 1, 1, 1))
+
+
+def test_another_tick_and_lot_count_the_same_things_anew() -> None:
+    ledger = Ledger()
+    ledger.apply(BTCUSDT_USDM.record(0))
+    ledger.apply(new(7, price=600_000))
+    ledger.apply(record(Kind.POSITION, 0, -3))
+    again = Ledger.load(ledger.dump())
+    for one in (ledger, again):
+        one.apply(replace(BTCUSDT_USDM, version=2, tick_e8=10**6, lot_e8=10**4).record(1))
+        assert (one.position, one.venue_position) == (-30, -30)
+        assert (one.orders[7].price, one.orders[7].qty) == (6_000_000, 50)

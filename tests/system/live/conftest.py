@@ -99,7 +99,16 @@ class Exchange:
 @pytest.fixture(scope="session")
 def exchange(tmp_path_factory):
     """One exchange for all tests here: a generated market at 8x, a dozen accounts."""
-    folder = tmp_path_factory.mktemp("exchange")
+    yield from run_exchange(tmp_path_factory.mktemp("exchange"))
+
+
+@pytest.fixture
+def own_exchange(tmp_path_factory):
+    """An exchange that one test may change for good."""
+    yield from run_exchange(tmp_path_factory.mktemp("own_exchange"))
+
+
+def run_exchange(folder):
     # Compiled code is there before anything is timed.
     subprocess.run([sys.executable, "-m", "bot4_live.warm"], check=True, env=clean_environment(), capture_output=True)
     keys = {}
@@ -224,6 +233,17 @@ def accounts(request):
 
 
 _USED = pytest.StashKey[list[int]]()
+
+
+@pytest.fixture
+def own_stack(own_exchange, tmp_path):
+    """The same on an exchange of its own."""
+    made = Stack(own_exchange, tmp_path, "a0")
+    try:
+        made.start_watchdog()
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.fixture
