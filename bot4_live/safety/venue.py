@@ -74,6 +74,9 @@ class Position:
     side: str = "BOTH"  # LONG or SHORT in hedge mode
 
 
+FILTERS_S = 300.0
+
+
 @dataclass(frozen=True)
 class Filters:
     """What an order's price and quantity must fit."""
@@ -96,6 +99,7 @@ class SafetyVenue:
         self._key, self._secret, self._timeout = api_key, api_secret.encode(), timeout_s
         self._connection: http.client.HTTPConnection | None = None
         self._filters: dict[str, Filters] = {}
+        self._filters_at = 0.0
         self.clock = ExchangeClock()
         self._tag = account_tag(api_key)
         self._budget = _budget(rest_url)
@@ -130,17 +134,29 @@ class SafetyVenue:
         return Decimal(book["bids"][0][0]), Decimal(book["asks"][0][0])
 
     def filters(self, symbol: str) -> Filters:
-        """Return tick, lot and largest quantity of a symbol (asked once)."""
-        if symbol not in self._filters:
-            for entry in self._public("/fapi/v1/exchangeInfo", {})["symbols"]:
-                rules = {rule["filterType"]: rule for rule in entry["filters"]}
-                price, lot = rules["PRICE_FILTER"], rules.get("MARKET_LOT_SIZE", rules["LOT_SIZE"])
-                self._filters[entry["symbol"]] = Filters(
-                    Decimal(price["tickSize"]), Decimal(rules["LOT_SIZE"]["stepSize"]), Decimal(lot["maxQty"])
-                )
+        """Return tick, lot and largest quantity of a symbol. Venues change them: asked again after `FILTERS_S`.
+
+        When the venue does not answer then, what it said before is better than nothing: a kill must go on.
+        """
+        stale = time.monotonic() - self._filters_at > FILTERS_S
+        if symbol not in self._filters or stale:
+            try:
+                self._ask_filters()
+            except OSError:
+                if symbol not in self._filters:
+                    raise
         if symbol not in self._filters:
             raise VenueError(200, 0, f"it does not list {symbol}")
         return self._filters[symbol]
+
+    def _ask_filters(self) -> None:
+        for entry in self._public("/fapi/v1/exchangeInfo", {})["symbols"]:
+            rules = {rule["filterType"]: rule for rule in entry["filters"]}
+            price, lot = rules["PRICE_FILTER"], rules.get("MARKET_LOT_SIZE", rules["LOT_SIZE"])
+            self._filters[entry["symbol"]] = Filters(
+                Decimal(price["tickSize"]), Decimal(rules["LOT_SIZE"]["stepSize"]), Decimal(lot["maxQty"])
+            )
+        self._filters_at = time.monotonic()
 
     # Account.
 

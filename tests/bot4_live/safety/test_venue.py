@@ -114,6 +114,20 @@ def test_a_twin_knows_the_venue_and_has_a_connection_of_its_own(small_venue: Any
     assert repr(SafetyVenue("http://[::1]:8411", KEY, SECRET).twin()) == "SafetyVenue(::1:8411)"
 
 
+def test_filters_are_asked_again_and_kept_when_nobody_answers(
+    small_venue: Any, venue: SafetyVenue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tick = venue.filters("BTCUSDT").tick
+    venue.filters("BTCUSDT")
+    assert small_venue.names().count("GET /fapi/v1/exchangeInfo") == 1
+    monkeypatch.setattr("bot4_live.safety.venue.FILTERS_S", 0.0)
+    assert venue.filters("BTCUSDT").tick == tick
+    assert small_venue.names().count("GET /fapi/v1/exchangeInfo") == 2
+    small_venue.answer_after["GET /fapi/v1/exchangeInfo"] = (503, b"")
+    assert venue.filters("BTCUSDT").tick == tick
+    assert small_venue.names().count("GET /fapi/v1/exchangeInfo") == 3
+
+
 def test_an_unknown_symbol_and_missing_endpoints(venue: SafetyVenue) -> None:
     assert venue.cancel_algo("BTCUSDT") is False
     with pytest.raises(VenueError, match="does not list DOGEUSDT"):
