@@ -180,7 +180,7 @@ class BinanceReader(Reader):
             core = self.cores[name]
         if self._overlap is None or self._passes(self._overlap, lane, name, recv_ns, raw):
             core.on_frame(recv_ns, raw)
-            if core.wants_snapshot:
+            if self._books and core.wants_snapshot:
                 self._bridge(name or next(iter(self.cores)))
         if self._overlap is not None:
             self._try_move(name)
@@ -275,7 +275,7 @@ class BinanceReader(Reader):
         core, wait = self.cores[name], self._times.snapshot_retry_s
         while core.wants_snapshot or name in self._hurried:
             try:
-                raw = await self._fetch(name)
+                raw = await self._fetch(core.instrument.symbol)
             except (OSError, TimeoutError, ValueError) as error:
                 self.snapshot_failures += 1
                 log.warning("%s: no depth snapshot: %s", name, error)
