@@ -29,6 +29,7 @@ class StreamTimes:
     snapshot_slowest_s: float = 5.0
     resync_retry_s: float = 5.0  # a book that was asked for and has not come is asked for again, ever more slowly
     lifetime_s: float | None = None  # of a connection, before the venue cuts it; None: the venue's own
+    haste_s: float = 5.0  # a connection of which the venue says that it will close it is renewed within this time
     handover_s: float = 20.0  # for a new connection to reach the old one's books; then they are stated anew
     linger_s: float = 1.0  # the old connection is read this long after all books went over
     breaker_failures: int = 10

@@ -14,7 +14,6 @@ from bot4_live.market.venues.dialects import Channel, Dialect
 
 _LOOK_S = 0.25  # how often a renewal is looked at
 _SPREAD = (0.85, 0.95)  # of its lifetime: when a connection is renewed
-_HASTE_S = 5.0  # when the venue says that it will close it
 
 
 class Shard:
@@ -109,7 +108,7 @@ class Shard:
             life = (self._lifetime_s or float("inf")) * self._around.rng.uniform(*_SPREAD)
             self._due = opened, opened + life
         if self.connection.leaving:
-            self._due = opened, min(self._due[1], now + self._around.rng.uniform(0, _HASTE_S))
+            self._due = opened, min(self._due[1], now + self._around.rng.uniform(0, self._around.times.haste_s))
             self.connection.leaving = False
         return now >= self._due[1]
 

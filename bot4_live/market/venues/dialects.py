@@ -92,6 +92,7 @@ def _field(name: bytes) -> Callable[[bytes], bytes | None]:
 
 
 _channel, _symbol, _inst_id = _field(b"channel"), _field(b"symbol"), _field(b"instId")
+_event, _code = _field(b"event"), _field(b"code")
 _product_id, _type, _stream = _field(b"product_id"), _field(b"type"), _field(b"stream")
 
 
@@ -171,7 +172,7 @@ class OkxDialect(Dialect):
     def leaving(self, raw: bytes) -> bool:
         """A notice of code 64008 comes a minute before the connection is closed for an upgrade."""
         head = raw[:_HEAD]
-        return b'"event":"notice"' in head and b"64008" in head
+        return _event(head) == b"notice" and _code(head) == b"64008"
 
     def _find(self, raw: bytes) -> tuple[bytes, bytes] | None:
         head = raw[:_HEAD]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import random
 import time
 
 import pytest
 from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
 
 from bot4_live.events import Kind, Reason, StaleCause, header_of
 from bot4_live.instrument import BTCUSDT_USDM
@@ -292,3 +294,33 @@ async def test_a_journal_that_cannot_be_written_ends_the_stream(frames, make_boo
         session.core._emit = full_disk
         with pytest.raises(OSError, match="No space left"):
             await asyncio.wait_for(session.stream.run(), 10)
+
+
+async def test_the_connection_is_renewed_before_it_is_cut_and_the_book_stays_live(frames, make_book, base_ns):
+    """The server writes to all who listen; a connection lives 0.4 s, and the market goes on over two renewals."""
+    venue = Venue(frames)
+    sockets = set()
+
+    async def handle(socket):
+        venue.clients += 1
+        sockets.add(socket)
+        await socket.wait_closed()
+        sockets.discard(socket)
+
+    venue.handle = handle
+    async with running(venue, make_book(), base_ns, times=dataclasses.replace(QUICK, lifetime_s=0.4)) as session:
+        while session.stream.status().connections[0].renewals < 2:
+            raw = venue.next_diff()
+            for socket in list(sockets):
+                with contextlib.suppress(ConnectionClosed):
+                    await socket.send(raw)
+            await asyncio.sleep(0.005)
+        venue.done.set()
+        await settled(session)
+        session.book_is_true()
+        assert session.stale() == ["START"]
+        diffs = session.diffs()
+        assert diffs == list(range(diffs[0], venue.last_id + 1, 7))
+        assert venue.snapshots == 1
+        assert session.core.counts.quarantined == {}
+        assert session.stream.counts.connects == venue.clients >= 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ BOOKS = ("book", "books", "level2")
 
 QUICK = StreamTimes(
     first_backoff_s=0.01, longest_backoff_s=0.05, silence_s=5.0, heartbeat_s=0.1, stable_s=0.2, resync_retry_s=0.3,
-    linger_s=0.1, handover_s=3.0, breaker_failures=1000,
+    linger_s=0.1, handover_s=3.0, haste_s=0.2, breaker_failures=1000,
 )  # fmt: skip
 
 
@@ -97,3 +98,17 @@ async def test_books_are_right_again_after_a_lost_frame_a_lost_connection_and_si
         if speech.venue != "coinbase_exchange":  # that one has no numbers: nothing in it can show a lost frame
             assert causes & {StaleCause.GAP, StaleCause.CHECKSUM}
             assert sum(channel.gaps for row in rows for channel in row.channels) >= 1
+
+
+async def test_a_venue_that_says_it_will_hang_up_is_left_before(replay, wait_until, speech):
+    if speech.venue != "okx":
+        pytest.skip("only OKX says so")
+    async with replay(times=QUICK) as world:
+        notice = {"event": "notice", "code": "64008", "msg": "The connection will soon be closed"}
+        for client in world.venue.clients:
+            client.put(json.dumps(notice))
+        await world.venue.play(0.5)
+        await wait_until(lambda: world.pool.status().connections[0].renewals == 1)
+        await wait_until(world.caught_up)
+        await _whole(world, wait_until)
+        assert set(world.journal.stale()) == {StaleCause.START}
