@@ -68,7 +68,7 @@ def test_what_is_no_capture(account, spoilt, command, name):
 
 
 def test_a_folder_is_no_capture(account, tmp_path):
-    account.run("verify-book", tmp_path).refused("Is a directory", "name a file")
+    account.run("verify-book", tmp_path).refused("holds no order book", "record a market first")
 
 
 def test_a_damaged_capture_leaves_a_journal_as_it_was(account, spoilt, market):

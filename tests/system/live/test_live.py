@@ -31,7 +31,7 @@ def test_start_trade_stop_and_start_again(stack):
     assert stack.exchange.open_orders(stack.account) == []
     position = stack.exchange.position_lots(stack.account)
     report = json.loads(next(stack.settings.state_dir.glob("latency-*.json")).read_text())
-    assert report["decision_us"]["count"] > 100
+    assert report["decision_us"]["count"] > 20
     assert 0 < report["decision_us"]["p50"] <= report["decision_us"]["p99"]
     assert report["wire_us"]["count"] == report["counters"]["orders_sent"] + report["counters"]["cancels_sent"]
     assert report["counters"]["position_lots"] == position
