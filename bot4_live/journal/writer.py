@@ -164,6 +164,7 @@ def run(ring_path: Path, directory: Path, header: SegmentHeader, producer_lock: 
             ring.set_counts(counts)
         except OSError as error:
             counts = counts.reopened(drain.writer.sealed)
+            drain.writer.abandon()
             drain = _retry(ring, directory, header, policy, error)
             continue
         if not moved:
