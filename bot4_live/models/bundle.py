@@ -58,7 +58,7 @@ class Bundle:
     model: LinearModel | TreeModel
 
     def fill(self, slot: np.ndarray) -> None:
-        """Write the model into `slot`, an array of shape (1,) of MODEL: trees as a mask table where they fit."""
+        """Write the model into `slot`, an array of shape (1,) of MODEL: trees as a table where one can hold them."""
         self.model.fill(slot)
         if isinstance(self.model, TreeModel):
             fill_table(self.model, slot)

@@ -16,11 +16,7 @@ MAX_TREES = 200
 MAX_LEAVES = 64
 MAX_NODES = MAX_TREES * (MAX_LEAVES - 1)
 MAX_LEAF_VALUES = MAX_TREES * MAX_LEAVES
-# Rows of the mask table: one a (feature, bin), so at most 3,000 of 100 trees of 31 leaves and two a feature; models
-# with more are walked.
-MAX_ROWS = 3_200
-GROUP = 8  # features whose masks are kept ANDed; neighbours in the registry move together
-GROUPS = -(-CAPACITY // GROUP)
+MAX_EDGES = MAX_NODES + CAPACITY  # each node has one, each feature one more
 
 
 class ModelKind(IntEnum):
@@ -29,7 +25,7 @@ class ModelKind(IntEnum):
     NONE = 0
     LINEAR = 1
     TREES = 2  # flat walk
-    TREE_TABLE = 3  # leaf masks, see models.table
+    TREE_TABLE = 3  # remembers where every node sends the last row, see models.table
 
 
 MODEL = np.dtype(
@@ -53,16 +49,21 @@ MODEL = np.dtype(
         ("left", "<i4", (MAX_NODES,)),
         ("right", "<i4", (MAX_NODES,)),
         ("leaf", "<f8", (MAX_LEAF_VALUES,)),
-        # mask table: the bins of feature k are rows row_base[k] .. row_base[k + 1] - 1, the last of them for NaN
+        # table: the edges of feature k are row_base[k] .. row_base[k + 1] - 1, ascending, the last of them +inf
         ("row_base", "<i4", (CAPACITY + 1,)),
-        ("edge", "<f8", (MAX_ROWS,)),  # upper edge (inclusive) of each bin, +inf for the last
-        ("row", "<i4", (CAPACITY,)),  # row each feature is in now; -1 before the first score
-        ("low", "<f8", (CAPACITY,)),  # the open lower and the closed upper edge of that row
+        ("edge", "<f8", (MAX_EDGES,)),
+        ("edge_node", "<i4", (MAX_EDGES + 1,)),  # first entry of each edge in the two lists below
+        ("node", "<i4", (MAX_NODES,)),  # nodes in the order of their edges, as places in `split` ...
+        ("node_tree", "<i4", (MAX_NODES,)),  # ... and the trees they are of
+        ("under", "<u8", (MAX_NODES,)),  # leaves under each node (by its place in `split`), one bit each
+        # where the last row went
+        ("row", "<i4", (CAPACITY,)),  # edge above each feature's value, -1 for NaN
+        ("low", "<f8", (CAPACITY,)),  # the edge below it (-inf: none), and the edge above: low < value <= high
         ("high", "<f8", (CAPACITY,)),
-        ("score", "<f8"),  # last score: still right while no feature left its bin
-        ("mask", "<u8", (MAX_ROWS, MAX_TREES)),
-        ("part", "<u8", (GROUPS, MAX_TREES)),  # the masks of GROUP features in a row, ANDed
-        ("alive", "<u8", (MAX_TREES,)),
+        ("lefts", "<u8", (MAX_TREES,)),  # nodes that send it left, one bit each
+        ("at", "<i4", (MAX_TREES,)),  # leaf of each tree
+        ("value", "<f8", (MAX_TREES,)),  # and its value
+        ("total", "<f8", (MAX_TREES + 1,)),  # sum of the values before each tree
     ],
     align=True,
 )

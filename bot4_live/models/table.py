@@ -1,72 +1,71 @@
-"""Trees without branches: which leaves each (feature, bin) leaves possible, as bit masks, ANDed.
+"""Trees that remember: a score costs what has changed since the last one.
 
-After Lucchese et al. 2015 (QuickScorer, SIGIR): every node clears the leaves its value cannot reach. Here the
-clearing is done ahead for every bin between two thresholds of a feature, on both branches of a node, so that one bit
-is left per tree. Leaf values are then summed in tree order, so the score is the walk's, bit for bit. While no feature
-leaves its bin the last score still holds; the masks are kept ANDed by groups of neighbouring features, so that only
-those groups are gone through again in which one moved.
+From one event to the next few features pass a threshold. Each feature's thresholds are kept sorted, with the nodes that
+hold them (the order of QuickScorer: Lucchese et al. 2015, SIGIR); a value that moves passes some of them, and the nodes
+of these send it the other way now. Only where such a node lies on a tree's present path is the tree walked again, from
+there on. Leaf values are summed in tree order, from the first tree that has another leaf, so that the score is the
+walk's, bit for bit.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from bot4_live.market.bits import lowest_bit
-from bot4_live.models.layout import GROUP, MAX_ROWS, ModelKind
-from bot4_live.models.trees import MISSING_ZERO, Tree, TreeModel, goes_left, without_dust
+from bot4_live.models.layout import ModelKind
+from bot4_live.models.trees import DUST, MISSING_ZERO, Tree, TreeModel, goes_left
 
-_ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+_ONE = np.uint64(1)
 
 
 def fill_table(model: TreeModel, slot: np.ndarray) -> bool:
-    """Add the mask table to a slot that `model.fill` has filled; return False where it must be walked instead.
+    """Add the table to a slot that `model.fill` has filled; return False where it must be walked instead.
 
-    That is when the bins exceed the table, or a node treats zeros as missing (a hole inside a bin).
+    That is when a node treats zeros as missing: its two sides are then not divided by one threshold.
     """
-    m = slot[0]
-    thresholds: list[set[float]] = [set() for _ in model.features]
-    for tree in model.trees:
-        if np.any(((tree.decision >> 2) & 3) == MISSING_ZERO):
-            return False
-        for feature, threshold in zip(tree.split.tolist(), tree.threshold.tolist(), strict=True):
-            thresholds[feature].add(threshold)
-    rows = sum(len(values) + 2 for values in thresholds)
-    if rows > MAX_ROWS:
+    if any(np.any(((tree.decision >> 2) & 3) == MISSING_ZERO) for tree in model.trees):
         return False
-    m["mask"][:rows] = _ALL
-    base = 0
-    spans = []
-    for k, values in enumerate(thresholds):
-        edges = np.array([*sorted(values), np.inf])
-        m["row_base"][k] = base
-        m["edge"][base : base + len(edges)] = edges
-        m["edge"][base + len(edges)] = np.inf
-        spans.append((base, edges))
-        base += len(edges) + 1
-    m["row_base"][len(thresholds)] = base
+    m = slot[0]
+    holders: list[dict[float, list[tuple[int, int]]]] = [{} for _ in model.features]
     for t, tree in enumerate(model.trees):
-        _clear(m["mask"][:, t], tree, spans)
-    m["row"][:] = -1
+        first = int(m["root"][t])
+        for node, (feature, threshold) in enumerate(zip(tree.split.tolist(), tree.threshold.tolist(), strict=True)):
+            holders[feature].setdefault(_edge(threshold), []).append((first + node, t))
+            m["under"][first + node] = _leaves(tree, node)
+    edge = entry = 0
+    for k, holder in enumerate(holders):
+        m["row_base"][k] = m["row"][k] = edge
+        for threshold in [*sorted(holder), math.inf]:
+            m["edge"][edge], m["edge_node"][edge] = threshold, entry
+            for node, t in holder.pop(threshold, []):
+                m["node"][entry], m["node_tree"][entry] = node, t
+                entry += 1
+            edge += 1
+    m["row_base"][len(holders)], m["edge_node"][edge] = edge, entry
+    # Begin with a row that every node sends left.
+    m["low"] = -math.inf
+    m["high"][: len(holders)] = m["edge"][m["row_base"][: len(holders)]]
+    for t, tree in enumerate(model.trees):
+        m["lefts"][t] = (1 << len(tree.split)) - 1
+        node = 0 if len(tree.split) else -1
+        while node >= 0:
+            node = int(tree.left[node])
+        m["at"][t], m["value"][t] = ~node, tree.leaf[~node]
+        m["total"][t + 1] = m["total"][t] + m["value"][t]
     m["kind"] = ModelKind.TREE_TABLE
     return True
 
 
-def _clear(masks: np.ndarray, tree: Tree, spans: list[tuple[int, np.ndarray]]) -> None:
-    """Clear in `masks` (one column of the table) the leaves that each node's bins rule out."""
-    if len(tree.leaf) == 1:
-        masks[masks != 0] = np.uint64(1)
-    for node in range(len(tree.split)):
-        base, edges = spans[tree.split[node]]
-        left = _all_but(_leaves(tree, int(tree.left[node])))
-        right = _all_but(_leaves(tree, int(tree.right[node])))
-        cut = base + int(np.searchsorted(edges, tree.threshold[node])) + 1
-        masks[base:cut] &= right
-        masks[cut : base + len(edges)] &= left
-        nan_left = goes_left(np.nan, float(tree.threshold[node]), int(tree.decision[node]))
-        masks[base + len(edges)] &= right if nan_left else left
+def _edge(threshold: float) -> float:
+    """Return the threshold e with x <= e for exactly those x whose value without dust is <= `threshold`."""
+    if 0.0 <= threshold < DUST:
+        return DUST
+    if -DUST <= threshold < 0.0:
+        return math.nextafter(-DUST, -math.inf)
+    return threshold
 
 
 def _leaves(tree: Tree, child: int) -> int:
@@ -76,70 +75,88 @@ def _leaves(tree: Tree, child: int) -> int:
     return _leaves(tree, int(tree.left[child])) | _leaves(tree, int(tree.right[child]))
 
 
-def _all_but(leaves: int) -> np.uint64:
-    return np.uint64(~leaves & 0xFFFF_FFFF_FFFF_FFFF)
-
-
-@njit(cache=True)
-def _locate(m: Any, k: int, value: float) -> int:
-    """Return the row of feature k's value: the first bin whose upper edge is >= it, the last row for NaN."""
-    low = m.row_base[k]
-    last = m.row_base[k + 1] - 1
-    if np.isnan(value):
-        return last
-    high = last - 1
-    while low < high:
-        middle = (low + high) >> 1
-        if m.edge[middle] < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
 @njit(cache=True)
 def predict_table(m: Any, x: np.ndarray) -> float:
-    """Return the raw score of `x` under `m` (Record of MODEL), whose mask table is filled."""
-    moved = 0  # one bit a group
+    """Return the raw score of `x` under `m` (Record of MODEL), whose table is filled."""
+    n = m.n_trees
+    first = n
     for k in range(m.n_features):
-        value = without_dust(x[m.column[k]])
-        if m.row[k] >= 0 and m.low[k] < value <= m.high[k]:
+        value = x[m.column[k]]
+        if m.low[k] < value <= m.high[k]:
             continue
-        row = _locate(m, k, value)
-        if row != m.row[k]:
-            moved |= 1 << (k // GROUP)
-            m.row[k] = row
-            first = row == m.row_base[k]
-            m.low[k] = -np.inf if first else m.edge[row - 1]
-            m.high[k] = m.edge[row]
-            if np.isnan(value):
-                m.low[k] = np.inf  # no value lies in the row of NaN: look it up each time
-    if moved == 0:
-        return m.score
-    _combine(m, moved)
-    total = 0.0
-    for t in range(m.n_trees):
-        total += m.leaf[m.leaf_base[t] + lowest_bit(m.alive[t])]
-    m.score = total
+        if np.isnan(value) or m.row[k] < 0:
+            first = min(first, _anew(m, k, value))
+        else:
+            first = min(first, _pass(m, k, value))
+    total = m.total[first]
+    for t in range(first, n):
+        total += m.value[t]
+        m.total[t + 1] = total
     return total
 
 
 @njit(cache=True)
-def _combine(m: Any, moved: int) -> None:
-    """AND the masks anew: those of the groups whose bit is set in `moved`, then the groups."""
-    n = m.n_trees
-    for g in range((m.n_features + GROUP - 1) // GROUP):
-        if (moved >> g) & 1:
-            row = m.row[g * GROUP]
-            for t in range(n):
-                m.part[g, t] = m.mask[row, t]
-            for k in range(g * GROUP + 1, min((g + 1) * GROUP, m.n_features)):
-                row = m.row[k]
-                for t in range(n):
-                    m.part[g, t] &= m.mask[row, t]
-        if g == 0:
-            for t in range(n):
-                m.alive[t] = m.part[0, t]
-        else:
-            for t in range(n):
-                m.alive[t] &= m.part[g, t]
+def _pass(m: Any, k: int, value: float) -> int:
+    """Turn the nodes between feature k's last value and this one; return the first tree with another leaf."""
+    first = m.n_trees
+    row = m.row[k]
+    begin = end = m.edge_node[row]
+    if value > m.high[k]:
+        while value > m.edge[row]:
+            row += 1
+        end = m.edge_node[row]
+    else:
+        base = m.row_base[k]
+        while row > base and value <= m.edge[row - 1]:
+            row -= 1
+        begin = m.edge_node[row]
+    for i in range(begin, end):
+        if _turn(m, m.node[i], m.node_tree[i]):
+            first = min(first, m.node_tree[i])
+    _rest(m, k, row)
+    return first
+
+
+@njit(cache=True)
+def _anew(m: Any, k: int, value: float) -> int:
+    """Do the same by asking every node of feature k: from NaN, or to it."""
+    first = m.n_trees
+    row = m.row_base[k]
+    last = m.row_base[k + 1] - 1
+    for i in range(m.edge_node[row], m.edge_node[last]):
+        node, t = m.node[i], m.node_tree[i]
+        left = (m.lefts[t] >> np.uint64(node - m.root[t])) & _ONE != np.uint64(0)
+        if goes_left(value, m.threshold[node], m.decision[node]) != left and _turn(m, node, t):
+            first = min(first, t)
+    if np.isnan(value):
+        m.row[k] = -1
+        m.low[k] = np.inf  # no value lies there: ask again each time
+        return first
+    while value > m.edge[row]:
+        row += 1
+    _rest(m, k, row)
+    return first
+
+
+@njit(cache=True)
+def _rest(m: Any, k: int, row: int) -> None:
+    m.row[k] = row
+    m.low[k] = -np.inf if row == m.row_base[k] else m.edge[row - 1]
+    m.high[k] = m.edge[row]
+
+
+@njit(cache=True)
+def _turn(m: Any, node: int, t: int) -> bool:
+    """Let a node of tree t send the row the other way; return whether that led to another leaf."""
+    root = m.root[t]
+    lefts = m.lefts[t] ^ (_ONE << np.uint64(node - root))
+    m.lefts[t] = lefts
+    if (m.under[node] >> np.uint64(m.at[t])) & _ONE == np.uint64(0):
+        return False
+    node -= root
+    while node >= 0:
+        left = (lefts >> np.uint64(node)) & _ONE != np.uint64(0)
+        node = m.left[root + node] if left else m.right[root + node]
+    m.at[t] = ~node
+    m.value[t] = m.leaf[m.leaf_base[t] + ~node]
+    return True

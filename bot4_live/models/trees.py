@@ -19,7 +19,7 @@ from bot4_live.models.layout import MAX_LEAVES, MAX_TREES, MODEL, ModelKind
 
 CATEGORICAL, DEFAULT_LEFT = 1, 2  # bits of decision_type; bits 2 and 3 hold the missing type
 MISSING_NONE, MISSING_ZERO, MISSING_NAN = 0, 1, 2
-_ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold, a float
+DUST = float(np.float32(1e-35))  # LightGBM's kZeroThreshold, a float: what is not above it counts as 0
 
 # Objectives whose score is the label's own unit, or (binary) a raw log-odds; others transform it.
 OBJECTIVES = ("regression", "regression_l1", "huber", "fair", "quantile", "mape", "binary")
@@ -136,6 +136,8 @@ def _tree(fields: dict[str, str], number: int, n_features: int) -> Tree:
     expected = [*range(-leaves, 0), *range(1, nodes)] if nodes else []
     if children != expected or any((tree.split < 0) | (tree.split >= n_features)):
         raise ValueError(f"model.txt: tree {number} is not a tree over the model's features")
+    if np.isnan(tree.threshold).any():
+        raise ValueError(f"model.txt: tree {number} has thresholds that are not numbers")
     if np.any(tree.decision & CATEGORICAL) or not all(math.isfinite(v) for v in tree.leaf):
         raise ValueError(f"model.txt: tree {number} has categorical splits or leaves that are not finite")
     return tree
@@ -144,7 +146,7 @@ def _tree(fields: dict[str, str], number: int, n_features: int) -> Tree:
 @njit(cache=True)
 def without_dust(value: float) -> float:
     """Return the value as LightGBM's rows hold it: what is not above its zero threshold is left out, so 0."""
-    return 0.0 if -_ZERO <= value <= _ZERO else value
+    return 0.0 if -DUST <= value <= DUST else value
 
 
 @njit(cache=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import lightgbm
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -86,11 +87,32 @@ def test_scores_equal_lightgbm_at_the_edges(train: Any, case: dict[str, Any]) ->
         assert_same_bits(table, expected)
 
 
-def test_a_model_with_too_many_bins_is_walked(train: Any) -> None:
-    model, rows = train(rounds=150, leaves=63, seed=10, max_bin=5000)
+def test_a_model_that_fills_the_table(train: Any) -> None:
+    model, rows = train(rounds=200, leaves=63, seed=10, max_bin=5000)
     walked, table = scores(model, rows)
-    assert table is None
     assert_same_bits(walked, model.predict(rows, raw_score=True))
+    assert_same_bits(table, walked)
+
+
+def test_thresholds_among_what_counts_as_zero(booster: tuple[Any, np.ndarray]) -> None:
+    """LightGBM writes thresholds of 1e-35; values that close to zero count as zero, on either side of them."""
+    text = booster[0].model_to_string()
+    dust = iter([0.0, -0.0, 1.0000000180025095e-35, -1.0000000180025095e-35, 1e-36, -1e-36, 2e-35, -2e-35] * 1000)
+
+    def line(match: re.Match[str]) -> str:
+        return "threshold=" + " ".join(repr(next(dust)) for _ in match[1].split())
+
+    text = re.sub(r"^threshold=(.*)$", line, text, flags=re.M)
+    sizes = " ".join(str(len(block)) for block in re.findall(r"Tree=.*?(?=Tree=|end of trees)", text, re.S))
+    model = lightgbm.Booster(model_str=re.sub(r"tree_sizes=.*", f"tree_sizes={sizes}", text))
+    around = np.array([0.0, -0.0, 1e-36, 1e-35, 1.0000000180025095e-35, 1.1e-35, 2e-35, 3e-35, 1.0, np.nan])
+    values = np.concatenate([around, -around, np.nextafter(around, 1.0), np.nextafter(around, -1.0)])
+    rows = np.random.default_rng(3).choice(values, size=(2_000, len(NAMES)))
+    expected = model.predict(rows, raw_score=True)
+    assert len(np.unique(expected)) > 100
+    walked, table = scores(model, rows)
+    assert_same_bits(walked, expected)
+    assert_same_bits(table, expected)
 
 
 @settings(max_examples=30, deadline=None)
@@ -116,6 +138,7 @@ def test_the_table_remembers_nothing_that_matters(booster: tuple[Any, np.ndarray
         (lambda t: t.replace("num_leaves=31", "num_leaves=30", 1), "wrong length"),
         (lambda t: t.replace("num_leaves=31", "num_leaves=65", 1), "65 leaves"),
         (lambda t: re.sub(r"left_child=(\S+)", "left_child=29", t, count=1), "not a tree"),
+        (lambda t: re.sub(r"\nthreshold=(\S+)", "\nthreshold=nan", t, count=1), "not numbers"),
         (lambda t: re.sub(r"leaf_value=(\S+)", "leaf_value=nan", t, count=1), "not finite"),
         (lambda t: t.replace("tree_sizes=", "tree_size="), "not a LightGBM model"),
     ],
