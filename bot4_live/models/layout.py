@@ -28,6 +28,9 @@ class ModelKind(IntEnum):
     TREE_TABLE = 3  # remembers where every node sends the last row, see models.table
 
 
+# A node of the table, among those of its feature in the order of their thresholds.
+TURN = np.dtype([("under", "<u8"), ("tree", "<i4"), ("node", "<i4")])  # leaves under it, one bit each; its place there
+
 MODEL = np.dtype(
     [
         ("kind", "<i8"),
@@ -52,10 +55,9 @@ MODEL = np.dtype(
         # table: the edges of feature k are row_base[k] .. row_base[k + 1] - 1, ascending, the last of them +inf
         ("row_base", "<i4", (CAPACITY + 1,)),
         ("edge", "<f8", (MAX_EDGES,)),
-        ("edge_node", "<i4", (MAX_EDGES + 1,)),  # first entry of each edge in the two lists below
-        ("node", "<i4", (MAX_NODES,)),  # nodes in the order of their edges, as places in `split` ...
-        ("node_tree", "<i4", (MAX_NODES,)),  # ... and the trees they are of
-        ("under", "<u8", (MAX_NODES,)),  # leaves under each node (by its place in `split`), one bit each
+        ("edge_turn", "<i4", (MAX_EDGES + 1,)),  # first of the `turn` that hold each edge
+        ("turn", TURN, (MAX_NODES,)),
+        ("child", "<i2", (MAX_NODES, 2)),  # right and left child of each node, by its place in `split`
         # where the last row went
         ("row", "<i4", (CAPACITY,)),  # edge above each feature's value, -1 for NaN
         ("low", "<f8", (CAPACITY,)),  # the edge below it (-inf: none), and the edge above: low < value <= high

@@ -29,22 +29,21 @@ def fill_table(model: TreeModel, slot: np.ndarray) -> bool:
     if any(np.any(((tree.decision >> 2) & 3) == MISSING_ZERO) for tree in model.trees):
         return False
     m = slot[0]
-    holders: list[dict[float, list[tuple[int, int]]]] = [{} for _ in model.features]
+    holders: list[dict[float, list[tuple[int, int, int]]]] = [{} for _ in model.features]
     for t, tree in enumerate(model.trees):
-        first = int(m["root"][t])
         for node, (feature, threshold) in enumerate(zip(tree.split.tolist(), tree.threshold.tolist(), strict=True)):
-            holders[feature].setdefault(_edge(threshold), []).append((first + node, t))
-            m["under"][first + node] = _leaves(tree, node)
-    edge = entry = 0
+            holders[feature].setdefault(_edge(threshold), []).append((_leaves(tree, node), t, node))
+    m["child"][:, 0], m["child"][:, 1] = m["right"], m["left"]
+    edge = turn = 0
     for k, holder in enumerate(holders):
         m["row_base"][k] = m["row"][k] = edge
         for threshold in [*sorted(holder), math.inf]:
-            m["edge"][edge], m["edge_node"][edge] = threshold, entry
-            for node, t in holder.pop(threshold, []):
-                m["node"][entry], m["node_tree"][entry] = node, t
-                entry += 1
+            m["edge"][edge], m["edge_turn"][edge] = threshold, turn
+            for node in holder.pop(threshold, []):
+                m["turn"][turn] = node
+                turn += 1
             edge += 1
-    m["row_base"][len(holders)], m["edge_node"][edge] = edge, entry
+    m["row_base"][len(holders)], m["edge_turn"][edge] = edge, turn
     # Begin with a row that every node sends left.
     m["low"] = -math.inf
     m["high"][: len(holders)] = m["edge"][m["row_base"][: len(holders)]]
@@ -100,19 +99,19 @@ def _pass(m: Any, k: int, value: float) -> int:
     """Turn the nodes between feature k's last value and this one; return the first tree with another leaf."""
     first = m.n_trees
     row = m.row[k]
-    begin = end = m.edge_node[row]
+    begin = end = m.edge_turn[row]
     if value > m.high[k]:
         while value > m.edge[row]:
             row += 1
-        end = m.edge_node[row]
+        end = m.edge_turn[row]
     else:
         base = m.row_base[k]
         while row > base and value <= m.edge[row - 1]:
             row -= 1
-        begin = m.edge_node[row]
+        begin = m.edge_turn[row]
     for i in range(begin, end):
-        if _turn(m, m.node[i], m.node_tree[i]):
-            first = min(first, m.node_tree[i])
+        if _turn(m, m.turn[i]):
+            first = min(first, m.turn[i].tree)
     _rest(m, k, row)
     return first
 
@@ -123,11 +122,12 @@ def _anew(m: Any, k: int, value: float) -> int:
     first = m.n_trees
     row = m.row_base[k]
     last = m.row_base[k + 1] - 1
-    for i in range(m.edge_node[row], m.edge_node[last]):
-        node, t = m.node[i], m.node_tree[i]
-        left = (m.lefts[t] >> np.uint64(node - m.root[t])) & _ONE != np.uint64(0)
-        if goes_left(value, m.threshold[node], m.decision[node]) != left and _turn(m, node, t):
-            first = min(first, t)
+    for i in range(m.edge_turn[row], m.edge_turn[last]):
+        e = m.turn[i]
+        left = (m.lefts[e.tree] >> np.uint64(e.node)) & _ONE != np.uint64(0)
+        at = m.root[e.tree] + e.node
+        if goes_left(value, m.threshold[at], m.decision[at]) != left and _turn(m, e):
+            first = min(first, e.tree)
     if np.isnan(value):
         m.row[k] = -1
         m.low[k] = np.inf  # no value lies there: ask again each time
@@ -146,17 +146,16 @@ def _rest(m: Any, k: int, row: int) -> None:
 
 
 @njit(cache=True)
-def _turn(m: Any, node: int, t: int) -> bool:
-    """Let a node of tree t send the row the other way; return whether that led to another leaf."""
-    root = m.root[t]
-    lefts = m.lefts[t] ^ (_ONE << np.uint64(node - root))
+def _turn(m: Any, e: Any) -> bool:
+    """Let a node (Record of TURN) send the row the other way; return whether that led to another leaf."""
+    t = e.tree
+    lefts = m.lefts[t] ^ (_ONE << np.uint64(e.node))
     m.lefts[t] = lefts
-    if (m.under[node] >> np.uint64(m.at[t])) & _ONE == np.uint64(0):
+    if (e.under >> np.uint64(m.at[t])) & _ONE == np.uint64(0):
         return False
-    node -= root
+    node = np.int64(e.node)
     while node >= 0:
-        left = (lefts >> np.uint64(node)) & _ONE != np.uint64(0)
-        node = m.left[root + node] if left else m.right[root + node]
+        node = np.int64(m.child[m.root[t] + node, np.int64((lefts >> np.uint64(node)) & _ONE)])
     m.at[t] = ~node
     m.value[t] = m.leaf[m.leaf_base[t] + ~node]
     return True
