@@ -25,6 +25,7 @@ from bot4_live.market.level_text import (
     C_LOT,
     C_PRICE_DIGITS,
     C_QTY_DIGITS,
+    C_SCRATCH,
     C_SPOT,
     C_SYMBOL,
     C_SYMBOL_SIZE,
@@ -42,7 +43,9 @@ from bot4_live.market.scan import (
     find_text,
     int_at,
     integer,
+    mask,
     matches,
+    packed,
     page_end,
     store64,
     text_end,
@@ -61,15 +64,6 @@ _ALL_SYMBOLS = ord("!")  # begins streams of the whole market
 _CLOSE, _LIST, _END = ord("}"), ord("["), ord("]")
 
 
-def _packed(text: bytes) -> np.uint64:
-    """Return up to 8 bytes as a word, the first one lowest."""
-    return np.uint64(int.from_bytes(text, "little"))
-
-
-def _mask(n: int) -> np.uint64:
-    return np.uint64((1 << 8 * n) - 1)
-
-
 # Keys, as the characters between their quotes (low byte first), and a bit for each that a record needs.
 _KEYS = [ord(c) for c in "eETsUubaBAtpqm"]
 _EVENT, _SENT, _AT, _SYMBOL, _FIRST, _LAST, _BIDS, _ASKS, _BID_QTY, _ASK_QTY, _ID, _PRICE, _QTY, _MAKER = _KEYS
@@ -80,21 +74,21 @@ _NEED_DIFF = _BIT_E | _BIT_SYMBOL | _BIT_FIRST | _BIT_LAST | _BIT_PREVIOUS | _BI
 _NEED_TICKER = _BIT_E | _BIT_SYMBOL | _BIT_LAST | _BIT_BIDS | _BIT_BID_QTY | _BIT_ASKS | _BIT_ASK_QTY
 _NEED_TRADE = _BIT_E | _BIT_SYMBOL | _BIT_ID | _BIT_PRICE | _BIT_QTY | _BIT_MAKER
 
-_HEAD, _HEAD_TAIL = _packed(b'{"stream'), _packed(b'":"')
-_DATA, _DATA_TAIL = _packed(b'","data"'), _packed(b":{")
-_DEPTH, _TRADE_NAME = _packed(b"depth"), _packed(b"trade")
-_BOOK_TICK, _ER = _packed(b"bookTick"), _packed(b"er")
-_DEPTH_UPD, _ATE = _packed(b"depthUpd"), _packed(b"ate")
-_TRUE, _FALSE, _NULL = _packed(b"true"), _packed(b"false"), _packed(b"null")
-_LAST_UPD, _ATE_ID = _packed(b'{"lastUp'), _packed(b'dateId":')
-_BIDS_NAME, _ASKS_NAME = _packed(b'bids":'), _packed(b'asks":')
-_SYMBOL_NAME, _PAIR_NAME = _packed(b'symbol":'), _packed(b'pair":"')
-_2, _3, _4, _5, _6, _7 = (_mask(n) for n in range(2, 8))
+_HEAD, _HEAD_TAIL = packed(b'{"stream'), packed(b'":"')
+_DATA, _DATA_TAIL = packed(b'","data"'), packed(b":{")
+_DEPTH, _TRADE_NAME = packed(b"depth"), packed(b"trade")
+_BOOK_TICK, _ER = packed(b"bookTick"), packed(b"er")
+_DEPTH_UPD, _ATE = packed(b"depthUpd"), packed(b"ate")
+_TRUE, _FALSE, _NULL = packed(b"true"), packed(b"false"), packed(b"null")
+_LAST_UPD, _ATE_ID = packed(b'{"lastUp'), packed(b'dateId":')
+_BIDS_NAME, _ASKS_NAME = packed(b'bids":'), packed(b'asks":')
+_SYMBOL_NAME, _PAIR_NAME = packed(b'symbol":'), packed(b'pair":"')
+_2, _3, _4, _5, _6, _7 = (mask(n) for n in range(2, 8))
 _BYTE = np.uint64(0xFF)
 _1B, _2B = np.uint64(8), np.uint64(16)
 _UQUOTE = np.uint64(QUOTE)
-_ONE_KEY, _ONE_KEY_MASK = _packed(b'"\0":'), _packed(b"\xff\0\xff\xff")
-_TWO_KEY, _TWO_KEY_MASK = _packed(b'"\0\0":'), _packed(b"\xff\0\0\xff\xff")
+_ONE_KEY, _ONE_KEY_MASK = packed(b'"\0":'), packed(b"\xff\0\xff\xff")
+_TWO_KEY, _TWO_KEY_MASK = packed(b'"\0\0":'), packed(b"\xff\0\0\xff\xff")
 _TWO, _NUL, _U1 = np.uint64(0xFFFF), np.uint64(0), np.uint64(1)
 
 _SYMBOL_WORDS = 8
@@ -516,6 +510,7 @@ def parser_config(instrument: Instrument) -> np.ndarray:
         _digits_of(instrument.lot_e8),
         instrument.venue == "binance_spot",
         len(symbol),
+        *(0,) * ((C_SYMBOL - C_SCRATCH) // 8),
     )
     config[C_SYMBOL // 8 :].view(np.uint8)[: len(symbol)] = np.frombuffer(symbol, np.uint8)
     return config

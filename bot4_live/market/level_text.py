@@ -5,14 +5,37 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bot4_live.market.bits import lowest_bit
-from bot4_live.market.scan import BLOCK, QUOTE, byte_at, decimal, find_marks, int_at, store64, units_between
+from bot4_live.market.bits import first_bit, lowest_bit
+from bot4_live.market.scan import (
+    BLOCK,
+    POINT,
+    QUOTE,
+    ZEROS,
+    byte_at,
+    decimal,
+    find_marks,
+    find_odd,
+    int_at,
+    load64,
+    mask,
+    odd_bytes,
+    packed,
+    store8,
+    store64,
+    store_numbers,
+    units_between,
+)
 
 _COMMA, _LIST, _END = ord(","), ord("["), ord("]")
-_NUL, _U1 = np.uint64(0), np.uint64(1)
+_NUL, _U1, _ALL = np.uint64(0), np.uint64(1), np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+_OPEN, _BETWEEN, _NEXT, _LAST = packed(b'["'), packed(b'","'), packed(b'"],["'), packed(b'"]]')
+_2, _3, _5 = mask(2), mask(3), mask(5)
+_REACH = 192  # more than a look at one level can read, whatever is found there
 
 # What a kernel knows of the instrument: int64 words at `config`.
-C_TICK, C_LOT, C_WORD, C_PRICE_DIGITS, C_QTY_DIGITS, C_SPOT, C_SYMBOL_SIZE, C_SYMBOL = (8 * i for i in range(8))
+C_TICK, C_LOT, C_WORD, C_PRICE_DIGITS, C_QTY_DIGITS, C_SPOT, C_SYMBOL_SIZE = (8 * i for i in range(7))
+C_SCRATCH = 56  # 64 bytes
+C_SYMBOL = C_SCRATCH + 64
 
 
 @njit(cache=True, forceinline=True)
@@ -58,6 +81,78 @@ def _level_of_any_form(
 
 
 @njit(cache=True)
+def _alike_levels(addr: int, safe: int, config: int, out: int, limit: int) -> tuple[int, int, bool]:
+    """Write levels that are of the first one's form: as many digits on both sides of the price's point, and behind the
+    quantity's, at most 8 that count in each.
+
+    Return (address after the last written, address of the first that is not taken, False), or (..., address after the
+    text, True) at the end. One look at which bytes are no digits shows the whole form, and only the length of the
+    quantity has to be found before the next level can be looked at.
+    """
+    price_digits = int_at(config + C_PRICE_DIGITS)
+    qty_digits = int_at(config + C_QTY_DIGITS)
+    if not (0 < price_digits < 8 and 0 < qty_digits < 8) or addr + _REACH > safe or load64(addr) & _2 != _OPEN:
+        return out, addr, False
+    addr += 2
+    odd = odd_bytes(addr)
+    n = first_bit(odd)
+    end = first_bit(odd & (odd - _U1))
+    m = end - n - 1
+    odd >>= np.uint64((end + 3) & 63)
+    n_qty = first_bit(odd)
+    m_qty = first_bit(odd & (odd - _U1)) - n_qty - 1
+    if not (0 < n <= 8 - price_digits and 0 < m <= 8 and 0 < m_qty <= 8):
+        return out, addr - 2, False
+    # What the price's form says of a block: where its other characters are, and which.
+    template = config + C_SCRATCH
+    for k in range(end):
+        store8(template + k, POINT)
+    store64(template + end, _BETWEEN)
+    price_odd = (_U1 << np.uint64(n)) | (np.uint64(7) << np.uint64(end))
+    price_form = (_U1 << np.uint64(end + 3)) - _U1
+    qty_at = np.uint64(end + 3)
+    qty_form = (_U1 << np.uint64(m_qty + 3)) - _U1  # from the point on: digits, quote, ]
+    qty_odd = _U1 | (np.uint64(3) << np.uint64(m_qty + 1))
+    price_down, qty_down = np.uint64(8 * price_digits), np.uint64(8 * qty_digits)
+    price_up, qty_up = np.uint64(64 - 8 * price_digits), np.uint64(64 - 8 * qty_digits)
+    whole_up = np.uint64(64 - 8 * n)
+    fraction_form, fraction_qty_form = _ALL >> np.uint64(64 - 8 * m), _ALL >> np.uint64(64 - 8 * m_qty)
+    most = np.uint64(8 - qty_digits)
+    while out < limit and addr + _REACH <= safe:
+        odd, same = find_odd(addr, template)
+        second = addr + end + 3
+        rest = odd >> qty_at
+        n_qty = first_bit(rest)
+        after = second + n_qty + m_qty + 1  # the quantity's closing quote
+        tail = load64(after)
+        fraction = (load64(addr + n + 1) ^ ZEROS) & fraction_form
+        fraction_qty = (load64(second + n_qty + 1) ^ ZEROS) & fraction_qty_form
+        alike = (
+            (odd & price_form == price_odd)
+            & (same & price_odd == price_odd)
+            & ((rest >> np.uint64(n_qty & 63)) & qty_form == qty_odd)
+            & (np.uint64(n_qty - 1) < most)
+            & (byte_at(second + n_qty) == POINT)
+            & (((fraction >> price_down) | (fraction_qty >> qty_down)) == _NUL)
+        )
+        more = tail & _5 == _NEXT
+        if not alike or not (more or tail & _3 == _LAST):
+            break
+        whole = (load64(addr) ^ ZEROS) << whole_up
+        whole_qty = (load64(second) ^ ZEROS) << np.uint64((64 - 8 * n_qty) & 63)
+        store_numbers(
+            out,
+            (whole >> price_down) | (fraction << price_up),
+            (whole_qty >> qty_down) | (fraction_qty << qty_up),
+        )
+        out += 16
+        addr = after + 5
+        if not more:
+            return out, addr - 2, True
+    return out, addr - 2, False
+
+
+@njit(cache=True)
 def levels(addr: int, safe: int, config: int, out: int, limit: int) -> tuple[int, int]:
     """Write the levels `[["p","q"],...]` to `out`; return (address after the last, address after the text), -1 none."""
     if byte_at(addr) != _LIST:
@@ -69,6 +164,9 @@ def levels(addr: int, safe: int, config: int, out: int, limit: int) -> tuple[int
     price_digits = int_at(config + C_PRICE_DIGITS)
     qty_digits = int_at(config + C_QTY_DIGITS)
     while True:
+        out, addr, done = _alike_levels(addr, safe, config, out, limit)
+        if done:
+            return out, addr
         if out >= limit:
             return out, -1
         price, qty, after = _level(addr, safe, price_digits, qty_digits)

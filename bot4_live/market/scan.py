@@ -18,14 +18,14 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from bot4_live.market.bits import lowest_bit
+from bot4_live.market.bits import first_bit, lowest_bit
 from bot4_live.market.numbers import MAX_UNITS
 
 QUOTE, POINT, ZERO = ord('"'), ord("."), ord("0")
 _BACKSLASH, _BLANK, _ASCII_END = ord("\\"), ord(" "), 0x7F
 _PAGE_MASK = 4095
 
-_ZEROS = np.uint64(0x3030_3030_3030_3030)
+ZEROS = np.uint64(0x3030_3030_3030_3030)
 _ABOVE_NINE = np.uint64(0x7676_7676_7676_7676)
 _HIGH_BITS = np.uint64(0x8080_8080_8080_8080)
 _PAIRS = np.uint64(0x0000_00FF_0000_00FF)
@@ -35,6 +35,16 @@ _BYTE = np.uint64(0xFF)
 _NONE, _ONE, _TEN, _EIGHT, _16, _32 = (np.uint64(n) for n in (0, 1, 10, 8, 16, 32))
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _TENS = np.array([10**n for n in range(9)], np.int64)
+
+
+def packed(text: bytes) -> np.uint64:
+    """Return up to 8 bytes as a word, the first one lowest."""
+    return np.uint64(int.from_bytes(text, "little"))
+
+
+def mask(n: int) -> np.uint64:
+    """Return the word whose lowest `n` bytes are all ones."""
+    return np.uint64((1 << 8 * n) - 1)
 
 
 def _load(typingctx: Any, addr: Any, of: Any) -> Any:
@@ -53,6 +63,17 @@ def _store(typingctx: Any, addr: Any, value: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = context.get_value_type(types.int64)
         builder.store(args[1], builder.inttoptr(args[0], kind.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+def _store_byte(typingctx: Any, addr: Any, value: Any) -> Any:
+    """Write the lowest byte of an int64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte = ir.IntType(8)
+        builder.store(builder.trunc(args[1], byte), builder.inttoptr(args[0], byte.as_pointer()))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), codegen
@@ -95,15 +116,52 @@ def _find_text(typingctx: Any, addr: Any) -> Any:
     return _TWO_WORDS(types.int64), codegen
 
 
-def _first_not_digit(typingctx: Any, addr: Any) -> Any:
-    """Return the index of the first of the BLOCK bytes at an address that is no digit, 64 when all are."""
+def _odd_bytes(typingctx: Any, addr: Any) -> Any:
+    """Return a uint64 with a bit for each of the BLOCK bytes at an address that is no digit."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         block = builder.load(builder.inttoptr(args[0], _BLOCK_TYPE.as_pointer()), align=1)
-        odd = _block_mask(builder, builder.icmp_unsigned(">", builder.sub(block, _same(ZERO)), _same(9)))
-        return builder.cttz(odd, ir.Constant(ir.IntType(1), 0))
+        return _block_mask(builder, builder.icmp_unsigned(">", builder.sub(block, _same(ZERO)), _same(9)))
 
-    return types.int64(types.int64), codegen
+    return types.uint64(types.int64), codegen
+
+
+def _find_odd(typingctx: Any, addr: Any, template: Any) -> Any:
+    """Return two uint64 for the BLOCK bytes at an address: a bit for each that is no digit, and that the template has.
+
+    `template` is the address of BLOCK bytes.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        block, other = (builder.load(builder.inttoptr(at, _BLOCK_TYPE.as_pointer()), align=1) for at in args)
+        odd = builder.icmp_unsigned(">", builder.sub(block, _same(ZERO)), _same(9))
+        same = builder.icmp_unsigned("==", block, other)
+        return context.make_tuple(builder, signature.return_type, [_block_mask(builder, m) for m in (odd, same)])
+
+    return _TWO_WORDS(types.int64, types.int64), codegen
+
+
+def _store_numbers(typingctx: Any, addr: Any, first: Any, second: Any) -> Any:
+    """Write what `number_of` makes of two words, side by side, as two int64 at an address of any alignment."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        digits = ir.Constant(ir.VectorType(word, 2), [0, 0])
+        for k, value in enumerate(args[1:]):
+            digits = builder.insert_element(digits, value, ir.Constant(ir.IntType(32), k))
+        for bits, factor in ((16, 10), (32, 100), (64, 10_000)):  # pairs, fours, eights
+            kind = ir.VectorType(ir.IntType(bits), 128 // bits)
+
+            def all_of(n: int, kind: Any = kind) -> Any:
+                return ir.Constant(kind, [n] * kind.count)
+
+            digits = builder.bitcast(digits, kind)
+            high = builder.mul(builder.and_(digits, all_of((1 << bits // 2) - 1)), all_of(factor))
+            digits = builder.add(high, builder.lshr(digits, all_of(bits // 2)))
+        builder.store(digits, builder.inttoptr(args[0], digits.type.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.uint64, types.uint64), codegen
 
 
 BLOCK = 32
@@ -112,9 +170,12 @@ _TWO_WORDS = _numba_types.UniTuple(types.uint64, 2)
 _BLOCK_TYPE = ir.VectorType(ir.IntType(8), BLOCK)
 _load_as: Any = intrinsic(_load)
 store64: Any = intrinsic(_store)
+store8: Any = intrinsic(_store_byte)
 find_marks: Any = intrinsic(_find_marks)
 find_text: Any = intrinsic(_find_text)
-first_not_digit: Any = intrinsic(_first_not_digit)
+odd_bytes: Any = intrinsic(_odd_bytes)
+find_odd: Any = intrinsic(_find_odd)
+store_numbers: Any = intrinsic(_store_numbers)
 _U1, _I8 = np.uint8(0), np.int64(0)
 
 
@@ -187,7 +248,7 @@ def text_end(addr: int, end: int) -> int:
 
 
 @njit(cache=True, forceinline=True)
-def _value(digits: Any) -> Any:
+def number_of(digits: Any) -> Any:
     """Return the number that eight digits (values, not characters; the first in the lowest byte) stand for."""
     pairs = digits * _TEN + (digits >> _EIGHT)
     return np.int64(((pairs & _PAIRS) * _MILLIONS + ((pairs >> _16) & _PAIRS) * _TEN_THOUSANDS) >> _32)
@@ -213,18 +274,18 @@ def integer(addr: int, safe: int) -> tuple[int, int]:
     """Return (value, address after it) of a JSON integer >= 0 of at most 18 digits; the address is -1 for others."""
     if addr + BLOCK > safe:
         return _integer_bytes(addr)
-    n = first_not_digit(addr)
+    n = first_bit(odd_bytes(addr))
     if n > 16:
         return _integer_bytes(addr)
-    first = load64(addr) ^ _ZEROS
+    first = load64(addr) ^ ZEROS
     if n <= 8:
         if n == 0 or (n > 1 and first & _BYTE == _NONE):
             return 0, -1
-        return _value(first << np.uint64(64 - 8 * n)), addr + n
+        return number_of(first << np.uint64(64 - 8 * n)), addr + n
     if first & _BYTE == _NONE:
         return 0, -1
-    last = load64(addr + n - 8) ^ _ZEROS
-    return _value(first << np.uint64(128 - 8 * n)) * 100_000_000 + _value(last), addr + n
+    last = load64(addr + n - 8) ^ ZEROS
+    return number_of(first << np.uint64(128 - 8 * n)) * 100_000_000 + number_of(last), addr + n
 
 
 @njit(cache=True)
@@ -271,21 +332,21 @@ def units_between(addr: int, point: int, size: int, digits: int) -> int:
     n, m = point, size - point - 1
     if not (0 < n <= 8 and -1 <= m <= 8 and m != 0):
         return -1
-    whole = (load64(addr) ^ _ZEROS) << np.uint64(64 - 8 * n)
+    whole = (load64(addr) ^ ZEROS) << np.uint64(64 - 8 * n)
     fraction = _NONE
     if m > 0:
-        fraction = (load64(addr + n + 1) ^ _ZEROS) & (_ALL >> np.uint64(64 - 8 * m))
+        fraction = (load64(addr + n + 1) ^ ZEROS) & (_ALL >> np.uint64(64 - 8 * m))
     if (((whole + _ABOVE_NINE) | whole | (fraction + _ABOVE_NINE) | fraction) & _HIGH_BITS) != _NONE:
         return -1
     if digits < 8:
         if (fraction >> np.uint64(8 * digits)) != _NONE:
             return -1
         if digits == 0:
-            return _value(whole)
+            return number_of(whole)
     fraction <<= np.uint64(64 - 8 * digits)
     if n + digits <= 8:
-        return _value((whole >> np.uint64(8 * digits)) | fraction)
-    units = _value(whole) * _TENS[digits] + _value(fraction)
+        return number_of((whole >> np.uint64(8 * digits)) | fraction)
+    units = number_of(whole) * _TENS[digits] + number_of(fraction)
     return units if units <= MAX_UNITS else -1
 
 
