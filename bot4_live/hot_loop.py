@@ -24,7 +24,7 @@ from bot4_live import hot_step
 from bot4_live.engine import Engine
 from bot4_live.events import FIRST_COMMAND, header_of
 from bot4_live.kernels import address, entry_point, offset
-from bot4_live.market.fast_parser import BYTES_HEAD, MAX_RECORD, parser_config
+from bot4_live.market.fast_parser import MAX_RECORD, parser_config
 from bot4_live.market.feed_core import RawLog
 from bot4_live.market.hot_feed import HotFeed
 from bot4_live.sequencer import JournalSink, Sequencer, split
@@ -64,7 +64,7 @@ class HotLoop:
         told = engine.state["instrument"][0]
         if not told["known"] or (told["id"], told["version"]) != (core.instrument.id, core.instrument.version):
             raise ValueError(f"the engine does not know {core.instrument.symbol}; push its INSTRUMENT event first")
-        self._frame_at = entry_point(hot_step.frame_at)
+        self._take_frame = entry_point(hot_step.take_frame)
         self._core, self._sequencer, self._journal, self._raw_log = core, sequencer, journal, raw_log
         self._instrument = core.instrument
         self._config = parser_config(core.instrument)
@@ -87,12 +87,11 @@ class HotLoop:
 
         What the feed emits itself on the ordinary way goes through its own `emit`; its commands are not returned here.
         """
-        if type(raw) is bytes:
-            result = self._frame_at(self.address, id(raw) + BYTES_HEAD, len(raw), recv_ns)
-            if result == 0 and self._journal is None:
-                return _NOTHING
-            if result >= 0:
-                return self._finish(result, recv_ns, raw)
+        result = self._take_frame(self.address, raw, recv_ns)
+        if result == 0 and self._journal is None:
+            return _NOTHING
+        if result >= 0:
+            return self._finish(result, recv_ns, raw)
         with self.paused():
             self._core.on_frame(recv_ns, raw)
         return _NOTHING

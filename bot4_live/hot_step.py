@@ -7,17 +7,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 from numba.np.numpy_support import carray
 
 from bot4_live.clock import TICK_NS
 from bot4_live.engine_state import OUT_BYTES, STATE
 from bot4_live.events import HEADER_SIZE, SCHEMA, Kind, Source
 from bot4_live.kernels import header_at, pointer, slots_at
+from bot4_live.market.blocks import store64
 from bot4_live.market.book import book_crossed
 from bot4_live.market.fast_parser import parse_at
 from bot4_live.market.hot_feed import FEED, judge
-from bot4_live.market.scan import page_end, store64
+from bot4_live.market.raw_bytes import BYTES_HEAD, RAW_BYTES, SIZE_AT, place_of
+from bot4_live.market.scan import int_at, page_end
 from bot4_live.step import apply
 
 DECLINED, COMMANDS, DISTRUSTED = -1, 1, 2
@@ -108,3 +110,12 @@ def frame_at(hot: int, frame: int, size: int, recv_ns: int) -> int:
     if kind == _DIFF and (s.book.valid == 0 or book_crossed(s.book)):
         result |= DISTRUSTED
     return result
+
+
+@njit(types.int64(types.int64, RAW_BYTES, types.int64), cache=True)
+def take_frame(hot: int, raw: Any, recv_ns: int) -> int:
+    """Do what `frame_at` does for a Python object; DECLINED when it is no `bytes`."""
+    place = place_of(raw)
+    if place == 0:
+        return DECLINED
+    return frame_at(hot, place + BYTES_HEAD, int_at(place + SIZE_AT), recv_ns)

@@ -1,7 +1,8 @@
 """What a benchmark says, and how quiet the machine was while it was measured.
 
-A machine that is shared steals time. Every run therefore records how much was stolen and how a fixed loop of 1 us
-jittered; a result calls itself quiet when at least one run was, and names that run's figures. Noise only ever makes a
+A machine that is shared steals time. Every run therefore records how much was stolen, how a fixed loop of 1 us
+jittered, and how many processors' worth of time other processes took (they slow caches and memory even from another
+core); a result calls itself quiet when at least one run was, and names that run's figures. Noise only ever makes a
 figure worse, so the best of several runs is taken, metric by metric.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from numba import njit
 
 MAX_STOLEN_PCT = 1.0
 MAX_JITTER = 2.0
+MAX_OTHERS = 0.25  # processors
 PERCENTILES = {"p50": 50.0, "p99": 99.0, "p999": 99.9}
 
 Percentiles = dict[str, float]
@@ -31,11 +33,12 @@ class Noise:
 
     stolen_pct: float
     jitter_ratio: float
+    others: float = 0.0  # processors that were busy with other processes than this one and its children
 
     @property
     def quiet(self) -> bool:
         """Return whether figures of this run may be held against a bound."""
-        return self.stolen_pct <= MAX_STOLEN_PCT and self.jitter_ratio <= MAX_JITTER
+        return self.stolen_pct <= MAX_STOLEN_PCT and self.jitter_ratio <= MAX_JITTER and self.others <= MAX_OTHERS
 
 
 @dataclass
@@ -50,7 +53,9 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON object of BENCH.md."""
-        quietest = min(self.noises, key=lambda noise: (not noise.quiet, noise.stolen_pct, noise.jitter_ratio))
+        quietest = min(
+            self.noises, key=lambda noise: (not noise.quiet, noise.others, noise.stolen_pct, noise.jitter_ratio)
+        )
         return {
             "name": self.name,
             "metrics": self.metrics,
@@ -60,7 +65,8 @@ class Result:
             "quiet": quietest.quiet,
             "stolen_pct": round(quietest.stolen_pct, 3),
             "jitter_ratio": round(quietest.jitter_ratio, 3),
-            "run_noise": [{"stolen_pct": n.stolen_pct, "jitter_ratio": n.jitter_ratio} for n in self.noises],
+            "others": round(quietest.others, 3),
+            "run_noise": [asdict(noise) for noise in self.noises],
             "notes": self.notes,
         }
 
@@ -102,6 +108,7 @@ def machine() -> dict[str, Any]:
         "cpu": model,
         "cores": len(os.sched_getaffinity(0)),
         "load": round(os.getloadavg()[0], 2),  # over the last minute, this benchmark included
+        "runnable": _runnable(),  # threads that run or wait for a processor now, this one included
         "kernel": platform.release(),
         "python": platform.python_version(),
         "numba": version("numba"),
@@ -115,23 +122,57 @@ class NoiseMeter:
     noise: Noise
 
     def __enter__(self) -> NoiseMeter:
-        self._before = _cpu_times()
         self._jitter = [_jitter()]
+        self._own, self._before = own_time(), _cpu_times()
+        self._since = time.monotonic()
         return self
 
     def __exit__(self, *_: object) -> None:
+        taken = time.monotonic() - self._since
+        now, own = _cpu_times(), own_time() - self._own
+        stolen, busy, total = (after - before for after, before in zip(now, self._before, strict=True))
+        others = max(0.0, busy / os.sysconf("SC_CLK_TCK") - own) / max(taken, 1e-3)
         self._jitter.append(_jitter())
-        stolen, total = (after - before for after, before in zip(_cpu_times(), self._before, strict=True))
-        self.noise = Noise(100.0 * stolen / total if total > 0 else 0.0, max(self._jitter))
+        self.noise = Noise(100.0 * stolen / total if total > 0 else 0.0, max(self._jitter), others if busy else 0.0)
 
 
-def _cpu_times() -> tuple[int, int]:
-    """Return (stolen, all) jiffies over all processors; zeros where the kernel does not say."""
+def _cpu_times() -> tuple[int, int, int]:
+    """Return (stolen, busy, all) jiffies over all processors; zeros where the kernel does not say."""
     stat = Path("/proc/stat")
     if not stat.exists():
-        return 0, 0
-    values = [int(v) for v in stat.read_text().splitlines()[0].split()[1:]]
-    return (values[7] if len(values) > 7 else 0), sum(values[:8])
+        return 0, 0, 0
+    values = [*(int(v) for v in stat.read_text().splitlines()[0].split()[1:9]), *(0,) * 8][:8]
+    user, nice, system, _, _, irq, softirq, stolen = values
+    return stolen, user + nice + system + irq + softirq, sum(values)
+
+
+def own_time() -> float:
+    """Return the processor seconds of this process, of its children, and of theirs, whether they still run or not."""
+    parents: dict[int, int] = {}
+    taken: dict[int, float] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        pid = int(entry.parent.name)
+        parents[pid] = int(fields[1])
+        taken[pid] = sum(int(v) for v in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+    times = os.times()
+    total = times.user + times.system + times.children_user + times.children_system
+    for pid in taken:
+        above = parents.get(pid)
+        while above is not None and above != os.getpid():
+            above = parents.get(above)
+        if above is not None:
+            total += taken[pid]
+    return total
+
+
+def _runnable() -> int | None:
+    """Return how many threads run or wait for a processor, None where the kernel does not say."""
+    path = Path("/proc/loadavg")
+    return int(path.read_text().split()[3].partition("/")[0]) if path.exists() else None
 
 
 @njit(cache=True)

@@ -73,6 +73,7 @@ def _table(result: dict[str, Any]) -> None:
     state = "quiet" if result["quiet"] else "NOT quiet: figures that miss a bound are inconclusive"
     console.print(
         f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, numba {machine['numba']}; "
-        f"{state} (stolen {result['stolen_pct']} %, jitter {result['jitter_ratio']})",
+        f"{state} (stolen {result['stolen_pct']} %, jitter {result['jitter_ratio']}, "
+        f"others took {result['others']} processors)",
         highlight=False,
     )

@@ -25,10 +25,12 @@ from bot4_live.market.levels import (
     FAR,
     WINDOW,
     clear_levels,
+    in_window,
     level_qty,
     next_level,
     recentre,
     set_level,
+    window_levels,
 )
 
 __all__ = [
@@ -95,8 +97,10 @@ def book_snapshot(b: Any, levels: np.ndarray, n_bids: int) -> None:
 @njit(cache=True)
 def book_diff(b: Any, levels: np.ndarray, n_bids: int) -> None:
     """Set the given levels (0 lots removes one). The caller sets `update_id` (book_apply does)."""
-    for i in range(levels.shape[0]):
-        set_level(b, BID if i < n_bids else ASK, levels[i, 0], levels[i, 1])
+    for i in range(n_bids):
+        set_level(b, BID, levels[i, 0], levels[i, 1])
+    for i in range(n_bids, levels.shape[0]):
+        set_level(b, ASK, levels[i, 0], levels[i, 1])
     if recentre(b):
         _check_lost(b)
 
@@ -171,10 +175,16 @@ def book_depth(b: Any, side: int, out: np.ndarray, n: int) -> int:
         found = 1
         price = next_level(b, row, price)
     while found < n and price > 0:
-        out[found, 0] = price
-        out[found, 1] = level_qty(b, row, price)
-        found += 1
-        price = next_level(b, row, price)
+        if in_window(b, price):
+            before = found
+            found = window_levels(b, row, price, out, found, n)
+            if found > before:
+                price = out[found - 1, 0]
+        else:
+            out[found, 0] = price
+            out[found, 1] = level_qty(b, row, price)
+            found += 1
+        price = next_level(b, row, price) if found < n else 0
     return found
 
 

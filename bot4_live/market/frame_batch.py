@@ -10,8 +10,9 @@ from numba import njit
 
 from bot4_live.instrument import Instrument
 from bot4_live.kernels import address
+from bot4_live.market.blocks import store64
 from bot4_live.market.fast_parser import MAX_RECORD, parse_at, parser_config, record_room
-from bot4_live.market.scan import int_at, store64
+from bot4_live.market.scan import int_at
 
 DECLINED = -1
 

@@ -6,36 +6,15 @@ import numpy as np
 from numba import njit
 
 from bot4_live.market.bits import first_bit, lowest_bit
-from bot4_live.market.scan import (
-    BLOCK,
-    POINT,
-    QUOTE,
-    ZEROS,
-    byte_at,
-    decimal,
-    find_marks,
-    find_odd,
-    int_at,
-    load64,
-    mask,
-    odd_bytes,
-    packed,
-    store8,
-    store64,
-    store_numbers,
-    units_between,
-)
+from bot4_live.market.blocks import BLOCK, POINT, QUOTE, find_marks, find_odd, odd_bytes, store8, store64, store_numbers
+from bot4_live.market.parser_config import C_LEVEL, C_LOT, C_PRICE_DIGITS, C_QTY_DIGITS, C_TICK
+from bot4_live.market.scan import ZEROS, byte_at, decimal, int_at, load64, mask, packed, units_between
 
 _COMMA, _LIST, _END = ord(","), ord("["), ord("]")
 _NUL, _U1, _ALL = np.uint64(0), np.uint64(1), np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _OPEN, _BETWEEN, _NEXT, _LAST = packed(b'["'), packed(b'","'), packed(b'"],["'), packed(b'"]]')
 _2, _3, _5 = mask(2), mask(3), mask(5)
 _REACH = 192  # more than a look at one level can read, whatever is found there
-
-# What a kernel knows of the instrument: int64 words at `config`.
-C_TICK, C_LOT, C_WORD, C_PRICE_DIGITS, C_QTY_DIGITS, C_SPOT, C_SYMBOL_SIZE = (8 * i for i in range(7))
-C_SCRATCH = 56  # 64 bytes
-C_SYMBOL = C_SCRATCH + 64
 
 
 @njit(cache=True, forceinline=True)
@@ -104,7 +83,7 @@ def _alike_levels(addr: int, safe: int, config: int, out: int, limit: int) -> tu
     if not (0 < n <= 8 - price_digits and 0 < m <= 8 and 0 < m_qty <= 8):
         return out, addr - 2, False
     # What the price's form says of a block: where its other characters are, and which.
-    template = config + C_SCRATCH
+    template = config + C_LEVEL
     for k in range(end):
         store8(template + k, POINT)
     store64(template + end, _BETWEEN)

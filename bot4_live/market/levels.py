@@ -54,6 +54,7 @@ BOOK = np.dtype(
 )
 
 _ONE = np.uint64(1)
+_NONE = np.uint64(0)
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _TICK_MASK = WINDOW - 1
 _WORD_MASK = WINDOW // 64 - 1
@@ -216,6 +217,39 @@ def next_level(b: Any, row: int, price: int) -> int:
 
 
 @njit(cache=True)
+def window_levels(b: Any, row: int, price: int, out: np.ndarray, found: int, n: int) -> int:
+    """Write the levels of the window from `price` (in it) on, best first, to `out[found:n]`; return the new `found`."""
+    word = price >> 6
+    end = b.base_chunk if row == BID else b.base_chunk + CHUNKS - 1
+    if row == BID:
+        bits = b.bits[row, word & _WORD_MASK] & (_ALL >> np.uint64(63 - (price & 63)))
+    else:
+        bits = b.bits[row, word & _WORD_MASK] & (_ALL << np.uint64(price & 63))
+    while True:
+        while bits != _NONE and found < n:
+            bit = highest_bit(bits) if row == BID else lowest_bit(bits)
+            bits ^= _ONE << np.uint64(bit)
+            level = (word << 6) + bit
+            out[found, 0] = level
+            out[found, 1] = b.qty[row, level & _TICK_MASK]
+            found += 1
+        if found == n:
+            return found
+        chunk = word >> 6
+        others = (_ONE << np.uint64(word & 63)) - _ONE  # words of the chunk below this one
+        if row == ASK:
+            others = ~others ^ (_ONE << np.uint64(word & 63))
+        summary = b.summary[row, chunk & (CHUNKS - 1)] & others
+        while summary == _NONE:
+            if chunk == end:
+                return found
+            chunk += -1 if row == BID else 1
+            summary = b.summary[row, chunk & (CHUNKS - 1)]
+        word = (chunk << 6) + (highest_bit(summary) if row == BID else lowest_bit(summary))
+        bits = b.bits[row, word & _WORD_MASK]
+
+
+@njit(cache=True)
 def level_qty(b: Any, row: int, price: int) -> int:
     """Return the lots at `price`, 0 when there is no level."""
     if in_window(b, price):
@@ -243,33 +277,49 @@ def _set_far(b: Any, row: int, price: int, qty: int) -> int:
 
 
 @njit(cache=True)
-def set_level(b: Any, row: int, price: int, qty: int) -> None:
-    """Set the lots at a price; 0 removes the level."""
-    if price <= 0 or qty < 0:
-        b.bad_levels += 1
-        return
+def _set_outside(b: Any, row: int, price: int, qty: int) -> None:
+    """Set the lots at a price outside the window."""
+    if qty != 0 and level_qty(b, row, price) == 0:
+        b.count[row] += 1
+    old = _set_far(b, row, price, qty)
+    if qty == 0 and old != 0:
+        b.count[row] -= 1
+    if qty != 0 and level_qty(b, row, price) == 0:
+        return  # the far store was full and this level the farthest
     best = b.best[row]
-    if in_window(b, price):
-        old = b.qty[row, price & _TICK_MASK]
-        b.qty[row, price & _TICK_MASK] = qty
-        if qty != 0 and old == 0:
-            _mark(b, row, price)
-            b.count[row] += 1
-        elif qty == 0 and old != 0:
-            _unmark(b, row, price)
-            b.count[row] -= 1
-    else:
-        if qty != 0 and level_qty(b, row, price) == 0:
-            b.count[row] += 1
-        old = _set_far(b, row, price, qty)
-        if qty == 0 and old != 0:
-            b.count[row] -= 1
-        if qty != 0 and level_qty(b, row, price) == 0:
-            return  # the far store was full and this level the farthest
     if qty != 0:
         if best == 0 or (row == BID and price > best) or (row == ASK and price < best):
             b.best[row] = price
     elif price == best:
+        b.best[row] = next_level(b, row, price)
+
+
+@njit(cache=True, forceinline=True)
+def set_level(b: Any, row: int, price: int, qty: int) -> None:
+    """Set the lots at a price; 0 removes the level.
+
+    Whether a level comes, goes or changes cannot be foreseen, so nothing branches on it.
+    """
+    if price <= 0 or qty < 0:
+        b.bad_levels += 1
+        return
+    if not in_window(b, price):
+        _set_outside(b, row, price, qty)
+        return
+    place, word, bit = price & _TICK_MASK, (price >> 6) & _WORD_MASK, np.uint64(price & 63)
+    old = b.qty[row, place]
+    b.qty[row, place] = qty
+    b.count[row] += np.int64(qty != 0) - np.int64(old != 0)
+    before = b.bits[row, word]
+    bits = (before & ~(_ONE << bit)) | (np.uint64(qty != 0) << bit)
+    b.bits[row, word] = bits
+    if (bits == _NONE) != (before == _NONE):
+        b.summary[row, word >> 6] ^= _ONE << np.uint64(word & 63)
+    best = b.best[row]
+    better = (best == 0) | (price > best if row == BID else price < best)
+    if better & (qty != 0):
+        b.best[row] = price
+    elif (price == best) & (qty == 0):
         b.best[row] = next_level(b, row, price)
 
 

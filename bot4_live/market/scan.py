@@ -14,14 +14,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
 from bot4_live.market.bits import first_bit, lowest_bit
+from bot4_live.market.blocks import BLOCK, POINT, QUOTE, ZERO, find_marks, load_as, odd_bytes
 from bot4_live.market.numbers import MAX_UNITS
 
-QUOTE, POINT, ZERO = ord('"'), ord("."), ord("0")
 _BACKSLASH, _BLANK, _ASCII_END = ord("\\"), ord(" "), 0x7F
 _PAGE_MASK = 4095
 
@@ -47,155 +45,26 @@ def mask(n: int) -> np.uint64:
     return np.uint64((1 << 8 * n) - 1)
 
 
-def _load(typingctx: Any, addr: Any, of: Any) -> Any:
-    """Return the unsigned integer at an address of any alignment, as wide as the type of `of`."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = context.get_value_type(of)
-        return builder.load(builder.inttoptr(args[0], kind.as_pointer()), align=1)
-
-    return of(types.int64, of), codegen
-
-
-def _store(typingctx: Any, addr: Any, value: Any) -> Any:
-    """Write an int64 at an address of any alignment."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = context.get_value_type(types.int64)
-        builder.store(args[1], builder.inttoptr(args[0], kind.as_pointer()), align=1)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), codegen
-
-
-def _store_byte(typingctx: Any, addr: Any, value: Any) -> Any:
-    """Write the lowest byte of an int64."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        byte = ir.IntType(8)
-        builder.store(builder.trunc(args[1], byte), builder.inttoptr(args[0], byte.as_pointer()))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), codegen
-
-
-def _block_mask(builder: Any, bits: Any) -> Any:
-    """Return 32 bits, one a byte, as an i64."""
-    return builder.zext(builder.bitcast(bits, ir.IntType(BLOCK)), ir.IntType(64))
-
-
-def _same(n: int) -> Any:
-    return ir.Constant(_BLOCK_TYPE, [n] * BLOCK)
-
-
-def _find_marks(typingctx: Any, addr: Any) -> Any:
-    """Return two uint64 for the BLOCK bytes at an address: a bit for each quote, and one for each point."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        block = builder.load(builder.inttoptr(args[0], _BLOCK_TYPE.as_pointer()), align=1)
-        masks = [_block_mask(builder, builder.icmp_unsigned("==", block, _same(c))) for c in (QUOTE, POINT)]
-        return context.make_tuple(builder, signature.return_type, masks)
-
-    return _TWO_WORDS(types.int64), codegen
-
-
-def _find_text(typingctx: Any, addr: Any) -> Any:
-    """Return two uint64 for the BLOCK bytes at an address: a bit for each @, and one for each that ends plain text.
-
-    Plain text is ended by a quote, and by what it may not hold: control characters, backslashes, bytes from 0x80 on.
-    """
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        block = builder.load(builder.inttoptr(args[0], _BLOCK_TYPE.as_pointer()), align=1)
-        ends = builder.icmp_unsigned(">", builder.sub(block, _same(_BLANK)), _same(_ASCII_END - _BLANK))
-        for c in (QUOTE, _BACKSLASH):
-            ends = builder.or_(ends, builder.icmp_unsigned("==", block, _same(c)))
-        ats = builder.icmp_unsigned("==", block, _same(ord("@")))
-        return context.make_tuple(builder, signature.return_type, [_block_mask(builder, m) for m in (ats, ends)])
-
-    return _TWO_WORDS(types.int64), codegen
-
-
-def _odd_bytes(typingctx: Any, addr: Any) -> Any:
-    """Return a uint64 with a bit for each of the BLOCK bytes at an address that is no digit."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        block = builder.load(builder.inttoptr(args[0], _BLOCK_TYPE.as_pointer()), align=1)
-        return _block_mask(builder, builder.icmp_unsigned(">", builder.sub(block, _same(ZERO)), _same(9)))
-
-    return types.uint64(types.int64), codegen
-
-
-def _find_odd(typingctx: Any, addr: Any, template: Any) -> Any:
-    """Return two uint64 for the BLOCK bytes at an address: a bit for each that is no digit, and that the template has.
-
-    `template` is the address of BLOCK bytes.
-    """
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        block, other = (builder.load(builder.inttoptr(at, _BLOCK_TYPE.as_pointer()), align=1) for at in args)
-        odd = builder.icmp_unsigned(">", builder.sub(block, _same(ZERO)), _same(9))
-        same = builder.icmp_unsigned("==", block, other)
-        return context.make_tuple(builder, signature.return_type, [_block_mask(builder, m) for m in (odd, same)])
-
-    return _TWO_WORDS(types.int64, types.int64), codegen
-
-
-def _store_numbers(typingctx: Any, addr: Any, first: Any, second: Any) -> Any:
-    """Write what `number_of` makes of two words, side by side, as two int64 at an address of any alignment."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word = ir.IntType(64)
-        digits = ir.Constant(ir.VectorType(word, 2), [0, 0])
-        for k, value in enumerate(args[1:]):
-            digits = builder.insert_element(digits, value, ir.Constant(ir.IntType(32), k))
-        for bits, factor in ((16, 10), (32, 100), (64, 10_000)):  # pairs, fours, eights
-            kind = ir.VectorType(ir.IntType(bits), 128 // bits)
-
-            def all_of(n: int, kind: Any = kind) -> Any:
-                return ir.Constant(kind, [n] * kind.count)
-
-            digits = builder.bitcast(digits, kind)
-            high = builder.mul(builder.and_(digits, all_of((1 << bits // 2) - 1)), all_of(factor))
-            digits = builder.add(high, builder.lshr(digits, all_of(bits // 2)))
-        builder.store(digits, builder.inttoptr(args[0], digits.type.as_pointer()), align=1)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.uint64, types.uint64), codegen
-
-
-BLOCK = 32
-_numba_types: Any = types
-_TWO_WORDS = _numba_types.UniTuple(types.uint64, 2)
-_BLOCK_TYPE = ir.VectorType(ir.IntType(8), BLOCK)
-_load_as: Any = intrinsic(_load)
-store64: Any = intrinsic(_store)
-store8: Any = intrinsic(_store_byte)
-find_marks: Any = intrinsic(_find_marks)
-find_text: Any = intrinsic(_find_text)
-odd_bytes: Any = intrinsic(_odd_bytes)
-find_odd: Any = intrinsic(_find_odd)
-store_numbers: Any = intrinsic(_store_numbers)
 _U1, _I8 = np.uint8(0), np.int64(0)
 
 
 @njit(cache=True, forceinline=True)
 def byte_at(addr: int) -> Any:
     """Return the byte at `addr`."""
-    return np.int64(_load_as(addr, _U1))
+    return np.int64(load_as(addr, _U1))
 
 
 @njit(cache=True, forceinline=True)
 def int_at(addr: int) -> int:
     """Return the int64 at `addr`, whatever its alignment."""
-    number: int = _load_as(addr, _I8)
+    number: int = load_as(addr, _I8)
     return number
 
 
 @njit(cache=True, forceinline=True)
 def load64(addr: int) -> Any:
     """Return the 8 bytes at `addr` as a uint64; the first byte is the lowest."""
-    return _load_as(addr, _NONE)
+    return load_as(addr, _NONE)
 
 
 @njit(cache=True)
@@ -270,6 +139,16 @@ def _integer_bytes(addr: int) -> tuple[int, int]:
 
 
 @njit(cache=True, forceinline=True)
+def digits_at(addr: int, n: int) -> int:
+    """Return the number that the 1 to 16 digits at `addr` stand for; reads 8 bytes there and up to their end."""
+    first = load64(addr) ^ ZEROS
+    if n <= 8:
+        return number_of(first << np.uint64(64 - 8 * n))
+    last = load64(addr + n - 8) ^ ZEROS
+    return number_of(first << np.uint64(128 - 8 * n)) * 100_000_000 + number_of(last)
+
+
+@njit(cache=True, forceinline=True)
 def integer(addr: int, safe: int) -> tuple[int, int]:
     """Return (value, address after it) of a JSON integer >= 0 of at most 18 digits; the address is -1 for others."""
     if addr + BLOCK > safe:
@@ -277,15 +156,9 @@ def integer(addr: int, safe: int) -> tuple[int, int]:
     n = first_bit(odd_bytes(addr))
     if n > 16:
         return _integer_bytes(addr)
-    first = load64(addr) ^ ZEROS
-    if n <= 8:
-        if n == 0 or (n > 1 and first & _BYTE == _NONE):
-            return 0, -1
-        return number_of(first << np.uint64(64 - 8 * n)), addr + n
-    if first & _BYTE == _NONE:
+    if n == 0 or (n > 1 and byte_at(addr) == ZERO):
         return 0, -1
-    last = load64(addr + n - 8) ^ ZEROS
-    return number_of(first << np.uint64(128 - 8 * n)) * 100_000_000 + number_of(last), addr + n
+    return digits_at(addr, n), addr + n
 
 
 @njit(cache=True)
@@ -323,21 +196,8 @@ def _decimal_bytes(addr: int, unit_e8: int) -> tuple[int, int]:
 
 
 @njit(cache=True, forceinline=True)
-def units_between(addr: int, point: int, size: int, digits: int) -> int:
-    """Return the units of the `size` characters at `addr` whose point is at `point` (`size`: none), -1 for others.
-
-    `digits` is how many decimals a unit has. Zeros beyond them lose nothing, anything else there would, and is refused.
-    Reads 8 bytes at `addr` and 8 after the point.
-    """
-    n, m = point, size - point - 1
-    if not (0 < n <= 8 and -1 <= m <= 8 and m != 0):
-        return -1
-    whole = (load64(addr) ^ ZEROS) << np.uint64(64 - 8 * n)
-    fraction = _NONE
-    if m > 0:
-        fraction = (load64(addr + n + 1) ^ ZEROS) & (_ALL >> np.uint64(64 - 8 * m))
-    if (((whole + _ABOVE_NINE) | whole | (fraction + _ABOVE_NINE) | fraction) & _HIGH_BITS) != _NONE:
-        return -1
+def _units(whole: Any, fraction: Any, n: int, digits: int) -> int:
+    """Return the units of digits (values) before the point, shifted up to the highest byte, and behind it, or -1."""
     if digits < 8:
         if (fraction >> np.uint64(8 * digits)) != _NONE:
             return -1
@@ -348,6 +208,35 @@ def units_between(addr: int, point: int, size: int, digits: int) -> int:
         return number_of((whole >> np.uint64(8 * digits)) | fraction)
     units = number_of(whole) * _TENS[digits] + number_of(fraction)
     return units if units <= MAX_UNITS else -1
+
+
+@njit(cache=True, forceinline=True)
+def units_of(addr: int, n: int, m: int, digits: int) -> int:
+    """Return the units of `n` digits at `addr` and, behind one character more, `m`; -1 where one would be lost.
+
+    `digits` is how many decimals a unit has. Zeros beyond them lose nothing, anything else there would, and is refused.
+    That they are digits is known, 0 < n <= 8 and m <= 8 too. Reads 8 bytes at `addr` and 8 after the point.
+    """
+    whole = (load64(addr) ^ ZEROS) << np.uint64(64 - 8 * n)
+    fraction = _NONE
+    if m > 0:
+        fraction = (load64(addr + n + 1) ^ ZEROS) & (_ALL >> np.uint64(64 - 8 * m))
+    return _units(whole, fraction, n, digits)
+
+
+@njit(cache=True, forceinline=True)
+def units_between(addr: int, point: int, size: int, digits: int) -> int:
+    """Do the same for the `size` characters at `addr` whose point is at `point` (`size`: none), -1 for others."""
+    n, m = point, size - point - 1
+    if not (0 < n <= 8 and -1 <= m <= 8 and m != 0):
+        return -1
+    whole = (load64(addr) ^ ZEROS) << np.uint64(64 - 8 * n)
+    fraction = _NONE
+    if m > 0:
+        fraction = (load64(addr + n + 1) ^ ZEROS) & (_ALL >> np.uint64(64 - 8 * m))
+    if (((whole + _ABOVE_NINE) | whole | (fraction + _ABOVE_NINE) | fraction) & _HIGH_BITS) != _NONE:
+        return -1
+    return _units(whole, fraction, n, digits)
 
 
 @njit(cache=True, forceinline=True)

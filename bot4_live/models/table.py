@@ -39,8 +39,8 @@ def fill_table(model: TreeModel, slot: np.ndarray) -> bool:
         m["row_base"][k] = m["row"][k] = edge
         for threshold in [*sorted(holder), math.inf]:
             m["edge"][edge], m["edge_turn"][edge] = threshold, turn
-            for node in holder.pop(threshold, []):
-                m["turn"][turn] = node
+            for held in holder.pop(threshold, []):
+                m["turn"][turn] = held
                 turn += 1
             edge += 1
     m["row_base"][len(holders)], m["edge_turn"][edge] = edge, turn

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +16,10 @@ import pytest
 import uvloop
 from click.testing import CliRunner
 
-from bot4_live.benchmarks import hot_path, inputs, wire
+from bot4_live.benchmarks import hot_path, inputs, report, wire
 from bot4_live.benchmarks.inputs import event_log
 from bot4_live.benchmarks.random_model import random_model
-from bot4_live.benchmarks.report import Noise, Result, best, percentiles
+from bot4_live.benchmarks.report import Noise, NoiseMeter, Result, best, own_time, percentiles
 from bot4_live.benchmarks.session import benchmark_bundle, recorded_session
 from bot4_live.cli import SUMMARIES
 from bot4_live.commands.bench import command
@@ -28,7 +32,7 @@ from bot4_live.simulation.generator import generate, write_capture
 HOT_PATH = {
     "parse_msgs_per_s", "parse_vs_orjson", "book_updates_per_s", "features_ns", "trees_ns", "decide_us",
     "decide_us_depth", "decide_us_quote", "decide_us_trade", "batch_events_per_s_trees", "batch_events_per_s_linear",
-    "compile_s", "warm_start_s", "features",
+    "compile_s", "warm_start_s", "features", "validate_ns",
 }  # fmt: skip
 WIRE = {
     "spin_us", "async_us", "tls_spin_us", "spin_feed_us", "websockets_us", "picows_us", "spin_msgs_per_s",
@@ -169,3 +173,35 @@ def test_noise_decides_whether_a_result_is_quiet() -> None:
     assert Result("x", {}, "", [busy, calm]).as_dict()["stolen_pct"] == 0.2
     assert Result("x", {}, "", [busy]).as_dict()["quiet"] is False
     assert Result("x", {}, "", [Noise(0.0, 2.5)]).as_dict()["quiet"] is False
+    assert Result("x", {}, "", [Noise(0.0, 1.0, 0.9)]).as_dict()["quiet"] is False
+    assert Result("x", {}, "", [Noise(0.0, 1.0, 0.9), Noise(0.9, 1.9, 0.1)]).as_dict()["others"] == 0.1
+
+
+BURN = "import time\nwhile time.process_time() < 0.6: pass\nprint(flush=True)"
+
+
+def test_the_time_of_children_is_the_benchmarks_own() -> None:
+    before = own_time()
+    subprocess.run([sys.executable, "-c", BURN], check=True, stdout=subprocess.DEVNULL)
+    assert own_time() - before > 0.5
+
+
+def test_the_time_of_other_processes_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that was let go of: whoever adopts it, it is no child of ours."""
+    let_go = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {BURN!r}])"
+    read, write = os.pipe()
+    subprocess.run([sys.executable, "-c", let_go], check=True, stdout=write)
+    before = own_time()
+    os.close(write)
+    with os.fdopen(read) as ended:
+        assert ended.read() == "\n"  # when it is done
+    assert own_time() - before < 0.3
+    times = iter([(0, 0, 0), (1, int(2.0 * os.sysconf("SC_CLK_TCK")), 1000)])
+    own, now = iter([1.0, 1.5]), iter([10.0, 13.0])
+    monkeypatch.setattr(report, "_cpu_times", lambda: next(times))
+    monkeypatch.setattr(report, "own_time", lambda: next(own))
+    monkeypatch.setattr(report, "_jitter", lambda: 1.25)
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    with NoiseMeter() as meter:
+        pass
+    assert meter.noise == Noise(0.1, 1.25, 0.5)

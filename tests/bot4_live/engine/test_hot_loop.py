@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numba.core.runtime import _nrt_python, rtsys
 
-from bot4_live.benchmarks.inputs import MemoryJournal
-from bot4_live.benchmarks.session import NoJournal, Session, open_session
+from bot4_live.benchmarks.inputs import MemoryJournal, event_log
+from bot4_live.benchmarks.session import NoJournal, Session, benchmark_bundle, open_session
 from bot4_live.engine import Engine
 from bot4_live.events import FIRST_COMMAND, LAST_COMMAND, Kind, Reason, StaleCause, header_of
+from bot4_live.features.batch import compute
 from bot4_live.hot_loop import HotLoop
 from bot4_live.instrument import BTCUSDT_USDM
 from bot4_live.market.capture import read_capture
 from bot4_live.market.feed_core import FeedCore
 from bot4_live.market.hot_feed import HotFeed
+from bot4_live.models.bundle import Bundle
 from bot4_live.sequencer import Sequencer, split
 from bot4_live.simulation.generator import generate
 
@@ -217,6 +221,68 @@ def first(frames: Iterable[tuple[int, bytes]], n: int) -> Frames:
     return [frame for frame, _ in zip(frames, range(n), strict=False)]
 
 
+@contextmanager
+def counted_allocations() -> Iterator[Callable[[], tuple[int, ...]]]:
+    """Let numba's runtime count what compiled code allocates and frees; yield what reads the counters."""
+    _nrt_python.memsys_enable_stats()
+    try:
+        yield lambda: tuple(rtsys.get_allocation_stats())
+    finally:
+        _nrt_python.memsys_disable_stats()
+
+
+def allocating_frames(frames: Frames, model: Bundle) -> tuple[int, int]:
+    """Return (frames that the compiled call took, those of them in which it allocated or freed)."""
+    session = open_session(frames[0][0], model, core_type=HotFeed)
+    session.core.on_connect(frames[0][0])
+    assert isinstance(session.core, HotFeed)
+    loop = HotLoop(session.core, session.sequencer, session.engine, None)
+    taken = moved = 0
+    with counted_allocations() as counters:
+        for recv_ns, raw in frames:
+            before, events = counters(), session.engine.state["counters"]["events"][0]
+            result = loop._take_frame(loop.address, raw, recv_ns)
+            if result >= 0:
+                taken += session.engine.state["counters"]["events"][0] > events
+                moved += counters() != before
+                session.commands.extend(loop._finish(result, recv_ns, raw))
+            with loop.paused():
+                if result < 0:
+                    session.core.on_frame(recv_ns, raw)
+                session.answer()
+    assert session.orders > 0
+    return taken, moved
+
+
+def model_over(frames: Frames) -> Bundle:
+    log = event_log(frames)
+    return benchmark_bundle(compute(log.buffer, log.offsets, every_event=True), "lightgbm")
+
+
+def test_nothing_is_allocated() -> None:
+    frames = generated(3, 20.0)
+    taken, moved = allocating_frames(frames, model_over(frames))
+    assert taken > 0.98 * len(frames)
+    assert moved == 0
+
+
+def test_allocations_would_be_counted() -> None:
+    with counted_allocations() as counters:
+        before = counters()
+        Engine().step(BTCUSDT_USDM.record(1))  # takes an array, which numba's runtime keeps count of
+        assert counters() != before
+
+
+@pytest.mark.capture
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_nothing_is_allocated_over_a_whole_capture(usdm_capture: Path) -> None:
+    frames = list(read_capture(usdm_capture))
+    taken, moved = allocating_frames(frames, model_over(frames[:30_000]))
+    assert taken >= 90_000
+    assert moved == 0
+
+
 @pytest.mark.capture
 def test_a_real_capture(usdm_capture: Path) -> None:
     frames = first(read_capture(usdm_capture), 15_000)
@@ -228,6 +294,7 @@ def test_a_real_capture(usdm_capture: Path) -> None:
 
 @pytest.mark.capture
 @pytest.mark.slow
+@pytest.mark.timeout(0)
 def test_a_whole_capture(usdm_capture: Path) -> None:
     slow, _ = check_same(list(read_capture(usdm_capture)))
     assert slow < 1_000

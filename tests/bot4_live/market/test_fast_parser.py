@@ -20,6 +20,7 @@ from bot4_live.market.digits import infer_instrument
 from bot4_live.market.fast_parser import FastParser
 from bot4_live.market.frame_batch import BatchParser, FrameBatch
 from bot4_live.market.parser import MAX_LEVELS, Rejected, parse
+from bot4_live.market.parser_config import C_QUOTE, C_TRADE
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,43 @@ def test_keys_in_any_order(parser, frames):
             keys = list(outer["data"])
             rng.shuffle(keys)
             assert same(parser, frames.wrap(stream, {key: outer["data"][key] for key in keys}))
+
+
+def form_known(parser, kind):
+    return parser.config[{"quote": C_QUOTE, "trade": C_TRADE}[kind] // 8] > 0
+
+
+@pytest.mark.parametrize("kind", ["quote", "trade"])
+def test_frames_like_the_last_one_and_all_but_like_it(frames, kind):
+    """The form of a frame is learnt from the first; each character of the next is then another one."""
+    parser = FastParser(BTCUSDT_USDM)
+
+    def make(n):
+        if kind == "quote":
+            return frames.ticker(n, f"{n}.20", f"{n % 17}.507", f"{n}.3", f"{n}")
+        return frames.trade(n, f"{n}.20", f"{n % 1000}.5", maker_buys=n % 2 == 0)
+
+    assert not form_known(parser, kind)
+    assert all(same(parser, make(n)) for n in (61800, 61801, 7, 100_000, 61801, 99, 99_999_999, 0, 10))
+    assert form_known(parser, kind)
+    raw = make(61800)
+    for at in range(len(raw)):
+        for c in b'0129.,:"}{ e-\x00\xff':
+            same(parser, raw[:at] + bytes([c]) + raw[at + 1 :])
+        same(parser, raw[:at] + raw[at + 1 :])
+        same(parser, raw[:at] + b"0" + raw[at:])
+        same(parser, raw[:at] + b"1" + raw[at:])
+    assert same(parser, raw)
+
+
+def test_a_form_with_texts_of_every_length(frames):
+    parser = FastParser(BTCUSDT_USDM)
+    for n in [0, 1, 7, 8, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129, 500, 600]:
+        for _ in range(70):
+            assert same(parser, frames.trade(7 + n, "61800.30", "0.199", X="M" * n))
+        assert form_known(parser, "trade") == (n + len(',"X":"","m":') <= 128)
+        assert same(parser, frames.trade(8, "61800.3", "1.199", X="M" * n))
+        assert same(parser, frames.trade(8, "61800.3", "1.199", X="M" * n + "N"))
 
 
 @pytest.mark.parametrize("value", ["x", "", 0, 17, True, False, None])
@@ -292,6 +330,7 @@ def test_mutations_of_real_frames(parser, usdm_capture):
 
 @pytest.mark.capture
 @pytest.mark.slow
+@pytest.mark.timeout(0)
 def test_mutations_of_real_frames_for_ten_minutes(parser, usdm_capture):
     """BOT4_FUZZ_SECONDS sets another time; the seed is printed with a failure."""
     end = time.monotonic() + float(os.environ.get("BOT4_FUZZ_SECONDS", "600"))
