@@ -26,9 +26,9 @@ from bot4_live.journal.raw_log import ENTRY as RAW_ENTRY
 from bot4_live.journal.ring import ENTRY
 from bot4_live.journal.writer import RAW, RAW_HEAD, RECORD
 from bot4_live.kernels import address, entry_point, header_at, offset, pointer
+from bot4_live.market.blocks import store64
 from bot4_live.market.fast_parser import MAX_RECORD
 from bot4_live.market.hot_feed import HotFeed
-from bot4_live.market.scan import store64
 from bot4_live.wire.framing import Framer
 from bot4_live.wire.spin import SpinSocket
 from bot4_live.wire.spsc import SpscRing, push_at, push_parts_at, room_at
