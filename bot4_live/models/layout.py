@@ -62,6 +62,7 @@ MODEL = np.dtype(
         ("row", "<i4", (CAPACITY,)),  # edge above each feature's value, -1 for NaN
         ("low", "<f8", (CAPACITY,)),  # the edge below it (-inf: none), and the edge above: low < value <= high
         ("high", "<f8", (CAPACITY,)),
+        ("stray", "<u8", (-(-MAX_TREES // 64),)),  # trees of which a node on the path has turned, one bit each
         ("lefts", "<u8", (MAX_TREES,)),  # nodes that send it left, one bit each
         ("at", "<i4", (MAX_TREES,)),  # leaf of each tree
         ("value", "<f8", (MAX_TREES,)),  # and its value

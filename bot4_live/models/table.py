@@ -2,9 +2,8 @@
 
 From one event to the next few features pass a threshold. Each feature's thresholds are kept sorted, with the nodes that
 hold them (the order of QuickScorer: Lucchese et al. 2015, SIGIR); a value that moves passes some of them, and the nodes
-of these send it the other way now. Only where such a node lies on a tree's present path is the tree walked again, from
-there on. Leaf values are summed in tree order, from the first tree that has another leaf, so that the score is the
-walk's, bit for bit.
+of these send it the other way now. Only where such a node lies on a tree's present path is the tree walked again. Leaf
+values are summed in tree order, from the first tree that was, so that the score is the walk's, bit for bit.
 """
 
 from __future__ import annotations
@@ -15,10 +14,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from bot4_live.market.bits import lowest_bit
 from bot4_live.models.layout import ModelKind
 from bot4_live.models.trees import DUST, MISSING_ZERO, Tree, TreeModel, goes_left
 
-_ONE = np.uint64(1)
+_ONE, _NONE = np.uint64(1), np.uint64(0)
 
 
 def fill_table(model: TreeModel, slot: np.ndarray) -> bool:
@@ -77,16 +77,16 @@ def _leaves(tree: Tree, child: int) -> int:
 @njit(cache=True)
 def predict_table(m: Any, x: np.ndarray) -> float:
     """Return the raw score of `x` under `m` (Record of MODEL), whose table is filled."""
-    n = m.n_trees
-    first = n
     for k in range(m.n_features):
         value = x[m.column[k]]
         if m.low[k] < value <= m.high[k]:
             continue
         if np.isnan(value) or m.row[k] < 0:
-            first = min(first, _anew(m, k, value))
+            _anew(m, k, value)
         else:
-            first = min(first, _pass(m, k, value))
+            _pass(m, k, value)
+    n = m.n_trees
+    first = _walk(m)
     total = m.total[first]
     for t in range(first, n):
         total += m.value[t]
@@ -95,9 +95,8 @@ def predict_table(m: Any, x: np.ndarray) -> float:
 
 
 @njit(cache=True)
-def _pass(m: Any, k: int, value: float) -> int:
-    """Turn the nodes between feature k's last value and this one; return the first tree with another leaf."""
-    first = m.n_trees
+def _pass(m: Any, k: int, value: float) -> None:
+    """Turn the nodes between feature k's last value and this one."""
     row = m.row[k]
     begin = end = m.edge_turn[row]
     if value > m.high[k]:
@@ -110,32 +109,28 @@ def _pass(m: Any, k: int, value: float) -> int:
             row -= 1
         begin = m.edge_turn[row]
     for i in range(begin, end):
-        if _turn(m, m.turn[i]):
-            first = min(first, m.turn[i].tree)
+        _turn(m, m.turn[i])
     _rest(m, k, row)
-    return first
 
 
 @njit(cache=True)
-def _anew(m: Any, k: int, value: float) -> int:
+def _anew(m: Any, k: int, value: float) -> None:
     """Do the same by asking every node of feature k: from NaN, or to it."""
-    first = m.n_trees
     row = m.row_base[k]
     last = m.row_base[k + 1] - 1
     for i in range(m.edge_turn[row], m.edge_turn[last]):
         e = m.turn[i]
-        left = (m.lefts[e.tree] >> np.uint64(e.node)) & _ONE != np.uint64(0)
+        left = (m.lefts[e.tree] >> np.uint64(e.node)) & _ONE != _NONE
         at = m.root[e.tree] + e.node
-        if goes_left(value, m.threshold[at], m.decision[at]) != left and _turn(m, e):
-            first = min(first, e.tree)
+        if goes_left(value, m.threshold[at], m.decision[at]) != left:
+            _turn(m, e)
     if np.isnan(value):
         m.row[k] = -1
         m.low[k] = np.inf  # no value lies there: ask again each time
-        return first
+        return
     while value > m.edge[row]:
         row += 1
     _rest(m, k, row)
-    return first
 
 
 @njit(cache=True)
@@ -146,16 +141,30 @@ def _rest(m: Any, k: int, row: int) -> None:
 
 
 @njit(cache=True)
-def _turn(m: Any, e: Any) -> bool:
-    """Let a node (Record of TURN) send the row the other way; return whether that led to another leaf."""
+def _turn(m: Any, e: Any) -> None:
+    """Let a node (Record of TURN) send the row the other way; its tree strays if the node is on the path."""
     t = e.tree
-    lefts = m.lefts[t] ^ (_ONE << np.uint64(e.node))
-    m.lefts[t] = lefts
-    if (e.under >> np.uint64(m.at[t])) & _ONE == np.uint64(0):
-        return False
-    node = np.int64(e.node)
-    while node >= 0:
-        node = np.int64(m.child[m.root[t] + node, np.int64((lefts >> np.uint64(node)) & _ONE)])
-    m.at[t] = ~node
-    m.value[t] = m.leaf[m.leaf_base[t] + ~node]
-    return True
+    m.lefts[t] ^= _ONE << np.uint64(e.node)
+    m.stray[t >> 6] |= ((e.under >> np.uint64(m.at[t])) & _ONE) << np.uint64(t & 63)
+
+
+@njit(cache=True)
+def _walk(m: Any) -> int:
+    """Walk the trees that strayed; return the first of them, the number of trees for none."""
+    first = m.n_trees
+    for word in range(m.stray.shape[0]):
+        strays = m.stray[word]
+        if strays == _NONE:
+            continue
+        m.stray[word] = _NONE
+        first = min(first, (word << 6) + lowest_bit(strays))
+        while strays != _NONE:
+            t = (word << 6) + lowest_bit(strays)
+            strays &= strays - _ONE
+            root, lefts = m.root[t], m.lefts[t]
+            node = np.int64(0)
+            while node >= 0:
+                node = np.int64(m.child[root + node, np.int64((lefts >> np.uint64(node)) & _ONE)])
+            m.at[t] = ~node
+            m.value[t] = m.leaf[m.leaf_base[t] + ~node]
+    return first
