@@ -90,7 +90,7 @@ def test_a_dead_watchdog_stops_the_runner_from_sending(stack):
     before = len(stack.exchange.orders(stack.account))
     time.sleep(1.0)
     assert len(stack.exchange.orders(stack.account)) == before
-    assert stack.exchange.open_orders(stack.account) == []  # nobody renewed the countdown
+    stack.wait(lambda: not stack.exchange.open_orders(stack.account), 10, "the countdown was renewed")
     process.kill()
     process.wait()
     stack.start_watchdog()
