@@ -281,6 +281,7 @@ async def test_books_are_right_again_after_a_lost_diff_lost_connections_and_sile
         assert not world.of(Kind.QUARANTINE)
 
 
+@pytest.mark.slow  # renews without end while it waits: a loaded machine may not get through
 async def test_an_old_connection_that_ends_in_its_renewal_leaves_its_books_to_the_new_one(engine_books, wait_until):
     async with running(engine_books, replace(QUICK, lifetime_s=0.6, linger_s=30.0)) as world:
         await begun(world, wait_until)
