@@ -64,10 +64,10 @@ def test_kill_9_of_the_producer_and_of_the_writer(tmp_path: Path, header: Segmen
         last = int(producer.stdout.readline())
         for round_ in range(2):
             lock = journal_dir / ".writer.lock"
-            while not lock.exists() or lock.read_text().strip() in ("", str(pid)):
+            while not lock.exists() or (named := lock.read_text().strip()) in ("", str(pid)):
                 time.sleep(0.01)
             time.sleep(rng.random() * 0.15)
-            pid = int(lock.read_text())
+            pid = int(named)
             os.kill(pid, signal.SIGKILL)  # the producer notices only when the ring is full, and starts another
             deadline = time.monotonic() + 20
             while last < 2000 * (round_ + 1) and time.monotonic() < deadline:

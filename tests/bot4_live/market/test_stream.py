@@ -323,4 +323,4 @@ async def test_the_connection_is_renewed_before_it_is_cut_and_the_book_stays_liv
         assert diffs == list(range(diffs[0], venue.last_id + 1, 7))
         assert venue.snapshots == 1
         assert session.core.counts.quarantined == {}
-        assert session.stream.counts.connects == venue.clients >= 3
+        assert 3 <= session.stream.counts.connects <= venue.clients  # one may be on its way
