@@ -30,7 +30,7 @@ run: setup ## the main job, end to end (CAPTURE=FILE for your own market)
 test: setup ## linters, types, contracts and the tests
 	@$(BIN)/python -m bot4_live.warm & warm=$$!; \
 	  $(MAKE) --no-print-directory lint && wait $$warm || { kill $$warm 2>/dev/null; exit 1; }
-	@$(BIN)/pytest -q -n 3 --dist loadscope -m "not slow" $(ARGS)
+	@$(BIN)/pytest -q -n 2 --dist loadscope -m "not slow" $(ARGS)
 
 test-slow: setup ## the long tests
 	@$(BIN)/python -m bot4_live.warm
