@@ -26,7 +26,7 @@ from bot4_live.safety.exchange_clock import ExchangeClock
 
 QUERY_WINDOW_MS = 5_000  # of questions and cancels: one that comes late does no harm
 ORDER_WINDOW_MS = 1_000  # of orders: nothing may act after it was given up
-_KEY_ERRORS = {-1022, -2008, -2014, -2015}  # bad signature, bad key id, bad key format, key not permitted
+KEY_CODES = {-1022, -2008, -2014, -2015}  # bad signature, bad key id, bad key format, key not permitted
 _CLOCK_ERROR, _NO_SUCH_ENDPOINT = -1021, -5000
 _UNKNOWN_CODES = {-1000, -1001, -1006, -1007}  # the venue does not know itself what became of the request
 
@@ -41,7 +41,7 @@ class VenueError(OSError):
     @property
     def refuses_key(self) -> bool:
         """Return whether the key or its signature is what the venue does not accept."""
-        return self.code in _KEY_ERRORS
+        return self.code in KEY_CODES
 
 
 class VenueSilenced(VenueError):

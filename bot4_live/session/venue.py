@@ -16,9 +16,9 @@ from bot4_live.clock import MS, MarketClock
 from bot4_live.execution.gateways.binance_usdm import Gateway
 from bot4_live.execution.rest import RestClient, VenueError, VenueRejected
 from bot4_live.execution.rest_budget import Priority, RestBudget, Throttled
+from bot4_live.safety.venue import KEY_CODES
 
 SAMPLES = 7
-KEY_CODES = {-1022, -2008, -2014, -2015}  # signature, unknown, malformed, invalid or without permission
 
 
 def require_loopback(url: str, setting: str) -> None:

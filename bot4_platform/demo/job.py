@@ -19,7 +19,7 @@ from bot4_live.simulation import bad_frames
 from bot4_live.simulation.generator import generate, write_capture
 from bot4_live.simulation.source import capture_source
 from bot4_platform.demo import platform_run
-from bot4_platform.demo.children import Child, Children
+from bot4_platform.demo.children import Child, ChildError, Children
 from bot4_platform.demo.market import GENERATED_S, Exchange, Keys
 from bot4_platform.demo.plan import SECOND, Plan, make_plan
 from bot4_platform.demo.progress import Stages
@@ -210,10 +210,16 @@ class Job:
         return report
 
     def _begin(self, runner: Child, until_ns: int, speed: float) -> dict[str, Any]:
-        """Let the market run once the runner is prepared; return what it says when it trades."""
+        """Let the market run once the runner is prepared; return what it says when it trades.
+
+        Raises ChildError when its stretch of market is over before it trades, as on a machine that is far too busy.
+        """
         runner.next_json(READY_S)
         self._run_market(until_ns, speed)
-        return runner.next_json(READY_S)
+        said = runner.next_json(READY_S)
+        if said.get("state") != "trading":
+            raise ChildError(f"{runner.name} did not trade before its stretch of market was over{runner.tail()}")
+        return said
 
     def _kill(self, children: Children) -> None:
         """The button, pressed while there are open orders and a position."""

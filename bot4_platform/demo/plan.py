@@ -11,6 +11,7 @@ LEARN_SHARE = 0.62
 CAPTURE_WALL_S = 27.0
 LIVE_WALL_S = 27.0
 REAL_TIME_S = 14.0
+SHORTEST_REAL_TIME_S = 8.0  # a runner needs seconds to connect and bridge its book, at any length of market
 KILL_RESERVE_S = 12.0
 FASTEST = 16.0
 
@@ -45,7 +46,7 @@ def make_plan(begin_ns: int, end_ns: int, longest_s: float = LONGEST_S) -> Plan:
             f"the recording holds {length_s:.0f} s of market; the main job needs at least {SHORTEST_S:.0f} s"
         )
     scale = min(1.0, length_s / 240.0)
-    real_s = REAL_TIME_S * scale
+    real_s = max(REAL_TIME_S * scale, SHORTEST_REAL_TIME_S)
     reserve_s = KILL_RESERVE_S * scale
     learn_s = LEARN_SHARE * length_s
     live_s = length_s - learn_s - real_s - reserve_s

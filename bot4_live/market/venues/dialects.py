@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -30,7 +31,7 @@ class VenueLimits:
     lifetime_s: float | None = None  # after which the venue cuts a connection
 
 
-class Dialect:
+class Dialect(ABC):
     """A connection of a venue that needs nothing said: a base for those that do."""
 
     venue: ClassVar[str] = ""
@@ -76,9 +77,9 @@ class Dialect:
                 self._known[found] = channel
         return channel
 
+    @abstractmethod
     def _find(self, raw: bytes) -> tuple[bytes, bytes] | None:
         """Return kind and name as they stand in the frame, None when it is of no channel."""
-        raise NotImplementedError
 
 
 def _field(name: bytes) -> Callable[[bytes], bytes | None]:

@@ -411,10 +411,10 @@ def wait_until():
     return until
 
 
-@pytest.fixture(params=SPEECHES, ids=lambda speech: speech.venue)
+@pytest.fixture(params=[speech.venue for speech in SPEECHES])
 def speech(request):
     """Each venue's protocol."""
-    return request.param()
+    return next(speech for speech in SPEECHES if speech.venue == request.param)()
 
 
 @pytest.fixture

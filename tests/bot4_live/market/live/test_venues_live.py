@@ -100,9 +100,8 @@ async def test_books_are_right_again_after_a_lost_frame_a_lost_connection_and_si
             assert sum(channel.gaps for row in rows for channel in row.channels) >= 1
 
 
-async def test_a_venue_that_says_it_will_hang_up_is_left_before(replay, wait_until, speech):
-    if speech.venue != "okx":
-        pytest.skip("only OKX says so")
+@pytest.mark.parametrize("speech", ["okx"], indirect=True)  # no other venue says so
+async def test_a_venue_that_says_it_will_hang_up_is_left_before(replay, wait_until):
     async with replay(times=QUICK) as world:
         notice = {"event": "notice", "code": "64008", "msg": "The connection will soon be closed"}
         for client in world.venue.clients:
