@@ -46,7 +46,7 @@ FLOOD = 10  # times as many messages, where the input has them: the compiled pat
 HIGHER = frozenset({"async_msgs_per_s", "spin_msgs_per_s", "spin_decisions_per_s"})
 WARM = 500
 PATIENCE_S = 30.0
-NO_PICOWS = "the peer picows is not installed (pip install picows)"
+NO_PICOWS = "the peer picows is not installed; make setup installs it"
 _COMPILED = "polled socket, framing, hot loop (parser, validation, sequence rules, engine with LightGBM), journal ring"
 NOTES = {
     "async_us": "send -> websockets, uvloop, feed, journal, engine with LightGBM -> decision, two processes",
