@@ -42,13 +42,13 @@ def command(
 ) -> None:
     """Judge what the signals of books and trades predict, out of sample.
 
-    CAPTURES are Binance captures (`<ns> <json>` a line, plain or gzip); without any, those beside the project. The
-    features are the engine's own. Signs, thresholds and scales come from the first half of each capture, the figures
-    from the second, with block-bootstrap intervals and false-discovery control over all of them. docs/signals.md says
-    what each signal is and what each figure means.
+    CAPTURES are Binance captures (`<ns> <json>` a line, plain or gzip) or journals' folders with markets of any venue;
+    without any, the captures beside the project. The features are the engine's own. Signs, thresholds and scales come
+    from the first half of each capture, the figures from the second, with block-bootstrap intervals and false-discovery
+    control over all of them. docs/signals.md says what each signal is and what each figure means.
     """
     from bot4_platform.research.captures import default_captures
-    from bot4_platform.research.market import read_market
+    from bot4_platform.research.market import read_markets
     from bot4_platform.research.page import render
     from bot4_platform.research.study import study
     from bot4_platform.research.table import write_table
@@ -58,7 +58,7 @@ def command(
         raise click.ClickException(
             "no captures are beside the project (or under BOT4_SHARED_DATA); name one (`<ns> <json>` a line)"
         )
-    markets = [read_market(path, partial(_tell_of, path.name)) for path in paths]
+    markets = [market for path in paths for market in read_markets(path, partial(_tell_of, path.name))]
     found = study(markets, horizon, seed=seed, progress=_tell)
     _tell("")
     if report is not None:
@@ -75,13 +75,15 @@ def command(
             figure = f"{e.value:+7.3f} [{e.low:+.3f}, {e.high:+.3f}]" if e is not None else "-"
             why = f.reason if e is None else f"n {f.effective:.0f}, q {f.q:.3f}"
             click.echo(f"  {f.signal.feature:<20} {f.signal.claim:<10} {figure:<26} {f.verdict}: {why}")
+    for line in found.left_out:
+        click.echo(f"left out: {line}")
     for line in found.as_dict()["cannot_show"]:
         click.echo(f"- {line}")
 
 
-def _tell_of(name: str, stage: str, frames: int) -> None:
+def _tell_of(name: str, stage: str, n: int) -> None:
     """Show how far the reading of a capture is."""
-    _tell(f"{name}: {stage} {frames:,} frames")
+    _tell(f"{name}: {stage}: {n:,}")
 
 
 def _tell(text: str) -> None:

@@ -1,11 +1,11 @@
-"""A capture as the engine sees it: features on a grid, and every best quote and trade between.
+"""A capture or a journal as the engine sees it: features on a grid, and every best quote and trade between.
 
 The features are those of the engine's own batch kernels over the feed's events; the quotes are those of the same book.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from bot4_live.benchmarks.inputs import EventLog, event_log
+from bot4_live.benchmarks.inputs import event_log
 from bot4_live.events import Flag, Kind
-from bot4_live.features.batch import BATCH, apply, compute
+from bot4_live.features.batch import BatchState, apply, compute
 from bot4_live.features.registry import NAMES
 from bot4_live.instrument import Instrument
+from bot4_live.journal.reader import Journal
 from bot4_live.kernels import address, header_at, slots_at
 from bot4_live.market.capture import read_capture
 from bot4_live.market.digits import infer_instrument
@@ -58,24 +59,56 @@ class Market:
         return float(self.valid.sum()) * GRID_MS / 1000
 
 
-def read_market(path: Path, progress: Callable[[str, int], None] | None = None) -> Market:
-    """Return the market of a Binance capture. `progress(stage, frames)` is called every 20,000 frames.
+def read_markets(path: Path, progress: Callable[[str, int], None] | None = None) -> list[Market]:
+    """Return the market of a Binance capture, or those of a journal's folder, of any venue.
 
-    Raises CaptureError and OSError, and ValueError for the capture of another venue or one without a usable book.
+    `progress(stage, n)` is told of every 20,000 frames, or every segment. Raises CaptureError and OSError, and
+    ValueError for the capture of another venue or where no book is usable.
     """
+    return _journal(path, progress) if path.is_dir() else [_capture(path, progress)]
+
+
+def _capture(path: Path, progress: Callable[[str, int], None] | None) -> Market:
     other = venue_of(path)
     if other is not None:
         raise ValueError(
-            f"{path}: a capture of {other.venue}; the fast features are computed on Binance's streams so far: name one "
-            "in its format (`<ns> <json>` a line)"
+            f"{path}: a capture of {other.venue}; journal it first (`bot4 record --capture`) and name the folder, or "
+            "name a capture in Binance's format (`<ns> <json>` a line)"
         )
     frames = []
     for n, frame in enumerate(read_capture(path), 1):
         frames.append(frame)
         if progress is not None and n % PROGRESS_EVERY == 0:
-            progress("read", n)
+            progress("frames read", n)
     instrument = infer_instrument((raw for _, raw in frames), path)
     return market_of(frames, instrument, path.name, progress)
+
+
+def _journal(path: Path, progress: Callable[[str, int], None] | None) -> list[Market]:
+    from bot4_platform.journal_source import of_market
+
+    journal = Journal(path)
+    names = sorted({name for segment in journal.segments() for name in segment.header.markets.values()})
+    if not names:
+        raise ValueError(f"{path}: no segment of a journal is in this folder; name the folder that `bot4 record` wrote")
+    found, refused = [], []
+    for name in names:
+
+        def parts(name: str = name) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for n, segment in enumerate(journal.segments(), 1):
+                if name in segment.header.markets.values():
+                    yield segment.buffer, segment.offsets[of_market(segment, name)]
+                if progress is not None:
+                    progress(f"{name}, segments read", n)
+
+        venue, _, symbol = name.rpartition(":")
+        try:
+            found.append(_build(parts(), venue or name, symbol, path.name))
+        except ValueError as why:
+            refused.append(str(why))
+    if not found:
+        raise ValueError("; ".join(refused))
+    return found
 
 
 def market_of(
@@ -89,26 +122,33 @@ def market_of(
     def counted() -> Iterable[tuple[int, bytes]]:
         for n, frame in enumerate(frames, 1):
             if progress is not None and n % PROGRESS_EVERY == 0:
-                progress("features", n)
+                progress("frames fed", n)
             yield frame
 
     log = event_log(counted(), instrument)
-    table = compute(log.buffer, log.offsets, GRID_MS)
-    if not table.valid.any():
-        raise ValueError(f"{name}: the book is never usable for 5 s on end; check it with `bot4 verify-book`")
-    events = observe(log)
-    at = np.searchsorted(events[:, NS], table.recv_ns, side="right") - 1
+    return _build([(log.buffer, log.offsets)], instrument.venue, instrument.symbol, name)
+
+
+def _build(parts: Iterable[tuple[np.ndarray, np.ndarray]], venue: str, symbol: str, name: str) -> Market:
+    """Build a market from its records, (buffer, offsets) in log order; the state goes on from part to part."""
+    state, seen = BatchState(), BatchState()
+    tables, pieces = [], []
+    for buffer, offsets in parts:
+        tables.append(compute(buffer, offsets, GRID_MS, state))
+        at = address(buffer) + np.ascontiguousarray(offsets, np.int64)
+        out = np.zeros((len(at), 7), np.int64)
+        pieces.append(out[: _observe(seen.array[0], at, out)].copy())
+    if not any(table.valid.any() for table in tables):
+        raise ValueError(
+            f"{name}: the book of {symbol} is never usable for 5 s on end; check it with `bot4 verify-book`"
+        )
+    events = np.concatenate(pieces)
+    ns, x, mid2, valid = (
+        np.concatenate([getattr(t, column) for t in tables]) for column in ("recv_ns", "x", "mid2", "valid")
+    )
+    at = np.searchsorted(events[:, NS], ns, side="right") - 1
     quotes = np.where((at >= 0)[:, None], events[np.maximum(at, 0), BID : ASK_QTY + 1], 0)
-    return Market(
-        name, instrument.venue, instrument.symbol, table.recv_ns, table.x, table.mid2, quotes, table.valid, events,
-    )  # fmt: skip
-
-
-def observe(log: EventLog) -> np.ndarray:
-    """Return the events of a log with the best quotes after each, int64 (m, 7) as in `Market.events`."""
-    at = address(log.buffer) + np.ascontiguousarray(log.offsets, np.int64)
-    out = np.zeros((len(at), 7), np.int64)
-    return out[: _observe(np.zeros(1, BATCH)[0], at, out)].copy()
+    return Market(name, venue, symbol, ns, x, mid2, quotes, valid, events)
 
 
 @njit(cache=True)

@@ -18,13 +18,14 @@ def render(study: Study) -> str:
     counts = {v: sum(f.verdict == v for f in findings) for v in (EVIDENCE, NONE, FEW)}
     cards = [
         card("figures computed", study.tests),
-        card(f"evidence, at most {FALSE_DISCOVERIES:.0%} of them false", counts[EVIDENCE], "good"),
+        card(f"evidence (false discoveries held at {100 * FALSE_DISCOVERIES:g} %)", counts[EVIDENCE], "good"),
         card("no evidence", counts[NONE]),
         card("too few to judge", counts[FEW], "warn"),
         card("cannot be shown here", len(findings) - sum(counts.values()), "warn"),
         card("horizon, s", study.horizon_s, digits=1),
     ]
-    lines = "".join(f"<li>{paragraph(line)}</li>" for line in cannot_show(study))
+    limits = [*cannot_show(study), *(f"Left out: {line}." for line in study.left_out)]
+    lines = "".join(f"<li>{paragraph(line)}</li>" for line in limits)
     parts = [section("limits", "What this cannot show", f"<ul>{lines}</ul>")]
     for claim, text in FIGURES.items():
         drawn = _intervals(study, claim)
@@ -77,9 +78,10 @@ def _table(study: Study, claim: str) -> str:
             tone = True if f.verdict == EVIDENCE else None
             numbers = (e.value, e.low, e.high, f.q) if e is not None else (None,) * 4
             shown = (*numbers, round(f.effective) if e is not None else None)
-            rows.append((f.signal.feature, _short(c), *shown, pill(f.verdict, tone), f.reason))
-    head = ("signal", "market", "figure", "low", "high", "q", "effective", "verdict", "why")
-    return table(head, rows, digits=3)
+            why = "" if f.verdict in (EVIDENCE, NONE) else f.reason
+            rows.append((f.signal.feature, _short(c), *shown, pill(f.verdict, tone), why))
+    head = ("signal", "market", "figure", "low", "high", "q", "effective", "verdict", "why not")
+    return f"<details><summary>All figures</summary>{table(head, rows, digits=3)}</details>"
 
 
 def _reliability(captures: Iterable[CaptureStudy]) -> str:

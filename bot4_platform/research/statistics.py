@@ -119,9 +119,9 @@ def memory(series: np.ndarray, most: int) -> int:
 
 def autocovariances(series: np.ndarray, most: int) -> np.ndarray:
     """Return the autocovariances of lags 0 .. most, float64 (most + 1,)."""
-    centred = series - series.mean()
-    n = len(centred)
-    return np.array([float(centred[lag:] @ centred[: n - lag]) / n for lag in range(most + 1)])
+    n = len(series)
+    spectrum = np.fft.rfft(series - series.mean(), 2 * n)
+    return np.fft.irfft(spectrum * spectrum.conj(), 2 * n)[: most + 1] / n
 
 
 def block_length(series: np.ndarray, most: int) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 from bot4_platform.research.catalogue import FIGURES, SIGNALS, Signal
 from bot4_platform.research.evidence import Sample, Unshown, gather
 from bot4_platform.research.market import GRID_MS, Market
+from bot4_platform.research.outcomes import steps
 from bot4_platform.research.statistics import Estimate, TooFew, estimate, false_discovery
 
 SEED = 20_240_808
@@ -71,6 +72,7 @@ class Study:
     horizon_s: float
     tests: int
     captures: tuple[CaptureStudy, ...]
+    left_out: tuple[str, ...] = ()  # markets too short to be judged, and why
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain data, with what the figures are and what cannot be shown."""
@@ -82,29 +84,43 @@ class Study:
         return {
             "horizon_s": self.horizon_s, "tests": self.tests, "false_discoveries": FALSE_DISCOVERIES,
             "figures": dict(FIGURES), "cannot_show": cannot_show(self), "captures": captures,
+            "left_out": list(self.left_out),
         }  # fmt: skip
 
 
 def study(
     markets: Sequence[Market], horizon_s: float, *, seed: int = SEED, progress: Callable[[str], None] | None = None
 ) -> Study:
-    """Judge every signal on every market. Raises ValueError for a horizon or a market that cannot be cut in two."""
-    judged = [_judge(market, horizon_s, seed, progress) for market in markets]
+    """Judge every signal on every market that is long enough; the others are left out.
+
+    Raises ValueError for a horizon off the grid or when no market is long enough.
+    """
+    steps(horizon_s)
+    judged, left_out = [], []
+    for market in markets:
+        try:
+            sample = Sample(market, horizon_s)
+        except ValueError as why:
+            left_out.append(str(why))
+        else:
+            judged.append(_judge(sample, seed, progress))
+    if not judged:
+        raise ValueError("; ".join(left_out))
     found = [(i, j) for i, c in enumerate(judged) for j, f in enumerate(c.findings) if f.estimate is not None]
     p = [f.estimate.p for c in judged for f in c.findings if f.estimate is not None]
     rows = [list(c.findings) for c in judged]
     for (i, j), q in zip(found, false_discovery(p), strict=True):
         rows[i][j] = _verdict(rows[i][j], q, judged[i])
     captures = tuple(replace(c, findings=tuple(row)) for c, row in zip(judged, rows, strict=True))
-    return Study(horizon_s, len(p), captures)
+    return Study(horizon_s, len(p), captures, tuple(left_out))
 
 
 def _day(ns: int) -> str:
     return datetime.datetime.fromtimestamp(ns / 1e9, datetime.UTC).date().isoformat()
 
 
-def _judge(market: Market, horizon_s: float, seed: int, progress: Callable[[str], None] | None) -> CaptureStudy:
-    sample = Sample(market, horizon_s)
+def _judge(sample: Sample, seed: int, progress: Callable[[str], None] | None) -> CaptureStudy:
+    market = sample.market
     findings = []
     for number, signal in enumerate(SIGNALS):
         if progress is not None:

@@ -167,6 +167,12 @@ def test_a_market_too_short_says_how_long_it_must_be(make: Made) -> None:
         study([market], 1.0)
 
 
+def test_a_market_too_short_is_left_out_beside_a_longer_one(make: Made, autoregression: Series) -> None:
+    found = study([make(np.zeros(500)).market(), planted(make, autoregression, 11)], 1.0)
+    assert len(found.captures) == len(found.left_out) == 1
+    assert "50 s are too short" in found.as_dict()["left_out"][0]
+
+
 def test_every_signal_is_a_declared_feature_with_a_known_claim() -> None:
     assert {s.feature for s in SIGNALS} <= set(NAMES)
     assert len({s.feature for s in SIGNALS}) == len(SIGNALS)
