@@ -200,7 +200,7 @@ async def _picows_alone(port: int, n: int) -> np.ndarray:
 
     done = np.zeros(n, np.int64)
 
-    class Listener(WSListener):  # type: ignore[misc]
+    class Listener(WSListener):
         count = 0
 
         def on_ws_frame(self, transport: Any, frame: Any) -> None:
