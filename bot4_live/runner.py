@@ -30,7 +30,6 @@ from bot4_live.journal.client import JournalClient, settle
 from bot4_live.journal.locks import FileLock
 from bot4_live.market.feed_core import FeedCore
 from bot4_live.market.feed_status import PUBLISH_S, Publisher, Tally, journal_status
-from bot4_live.market.hot_feed import HotFeed
 from bot4_live.market.public import PublicApi, stream_url
 from bot4_live.market.stream import MarketStream
 from bot4_live.market.stream_gauge import StreamGauge
@@ -42,10 +41,14 @@ from bot4_live.session.context import Context
 from bot4_live.session.control_link import ControlLink
 from bot4_live.session.core import Core
 from bot4_live.session.feeder_link import FeederLink
+from bot4_live.session.hot_market import HotMarket
 from bot4_live.session.models import ModelWatch
+from bot4_live.session.spin import spin
 from bot4_live.session.upkeep import Upkeep
 from bot4_live.session.venue import read_market, require_keys, require_loopback, wait_until_running
 from bot4_live.settings import Settings
+from bot4_live.wire.path import PathFeed
+from bot4_live.wire.spin_stream import SpinStream
 
 REPORT_S = 1.0
 
@@ -114,8 +117,6 @@ class Runner:
         # Compiled now, not with the first frame or order: a runner that compiles looks hung to the watchdog.
         self.control.gate.admit(Kind.CMD_NEW)
         FeedCore(BTCUSDT_USDM, lambda _: None)
-        if settings.transport == "spin":
-            import bot4_live.session.spin  # noqa: F401
 
     async def run(self) -> dict[str, Any]:
         """Trade until told to stop; return the session's report."""
@@ -242,24 +243,35 @@ class Runner:
         """Build the feed and what keeps it fed; return its work."""
         context, core = self.context, self.context.core
         url = stream_url(self.settings.ws_url, context.instrument.symbol)
+        feed = self.feed = PathFeed(context.instrument, self.gauge.through(core.on_market), core.journal)
+        market = self.market = HotMarket(core, feed, self.gauge)
+        stream: MarketStream | SpinStream
         if self.settings.transport == "async":
-            self.feed = FeedCore(context.instrument, self.gauge.through(core.on_market), core.journal)
             stream = MarketStream(
-                self.feed, url, public.depth, core.clock.now_ns, on_batch=core.advance, quiet=lambda: context.paused
+                feed,
+                url,
+                public.depth,
+                core.clock.now_ns,
+                on_batch=core.advance,
+                quiet=lambda: context.paused,
             )
-            self.gauge.watch(stream)
-            return stream.run()
-        from bot4_live.session.spin import SpinMarket
-
-        feed = self.feed = HotFeed(context.instrument, self.gauge.through(core.on_market), core.journal)
-        workers = stack.enter_context(self.cores.workers())
-        asyncio.get_running_loop().set_default_executor(workers)
-        self.cores.pin_loop()
-        spin = SpinMarket(
-            core, feed, url, lambda: asyncio.create_task(public.depth()), lambda: context.paused, workers, self.gauge
-        )
-        self.gauge.watch(spin.stream)
-        return spin.run()
+            work = stream.run()
+        else:
+            workers = stack.enter_context(self.cores.workers())
+            asyncio.get_running_loop().set_default_executor(workers)
+            self.cores.pin_loop()
+            stream = SpinStream(
+                feed,
+                url,
+                lambda: asyncio.create_task(public.depth()),
+                core.clock.now_ns,
+                take=market.take_poll,
+                quiet=lambda: context.paused,
+                workers=workers,
+            )
+            work = spin(stream, market)
+        self.gauge.watch(stream)
+        return work
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -338,6 +350,7 @@ class Runner:
             )
             await self.upkeep.finish()
         finally:
+            self.market.close()
             try:
                 context.core.journal.close()
             finally:

@@ -51,7 +51,7 @@ def _features() -> None:
 
 
 def _wire() -> None:
-    import bot4_live.wire.spin_path  # noqa: F401 - its kernels compile when they are imported
+    import bot4_live.wire.path  # noqa: F401 - its kernels compile when they are imported
 
 
 PARTS: dict[str, Callable[[], None]] = {

@@ -1,4 +1,4 @@
-"""The compiled path for `bot4 bench wire`: the runner's own `SpinPath` on a polled socket, each decision timed."""
+"""The compiled path for `bot4 bench wire`: the runner's own `WirePath` on a polled socket, each decision timed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from bot4_live.journal.client import JournalClient
 from bot4_live.kernels import address, pointer
 from bot4_live.market.fast_parser import MAX_RECORD, parse_at, parser_config
 from bot4_live.market.hot_feed import HotFeed
+from bot4_live.wire.path import WirePath
 from bot4_live.wire.spin import SpinSocket
-from bot4_live.wire.spin_path import SpinPath
 from bot4_live.wire.spsc import SpscRing
 
 
@@ -42,7 +42,7 @@ class CompiledPath:
         self._times = np.ascontiguousarray(times, np.int64)
         self._ring = SpscRing(journal.ring.path)
         loop = HotLoop(session.core, session.sequencer, session.engine, None)
-        self.path = SpinPath(
+        self.path = WirePath(
             loop, session.core, self._ring, journal, self._taken, session.commands.extend, session.answer
         )
 

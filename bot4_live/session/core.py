@@ -47,7 +47,7 @@ class Core:
         """Return the seq of the last event."""
         return self.sequencer.next_seq - 1
 
-    def _received_mono(self, recv_ns: int) -> int:
+    def received_mono(self, recv_ns: int) -> int:
         """Return the real time (CLOCK_MONOTONIC) of an engine time."""
         return self.clock.start_mono_ns + (recv_ns - self.clock.start_market_ns) * 1000 // self.clock.speed_milli
 
@@ -55,7 +55,7 @@ class Core:
         """Take in a market record; its recv_ns is when its frame was received."""
         head = header_of(record)
         came_ns = int(head["recv_ns"])  # the sequencer may set it on
-        received = self._received_mono(came_ns)
+        received = self.received_mono(came_ns)
         commands = self.sequencer.push(record)
         self.latency.decision.add(time.monotonic_ns() - received)
         self.latency.market(came_ns, int(head["exch_ns"]))

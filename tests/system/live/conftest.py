@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -26,6 +26,7 @@ from bot4_live.settings import Settings
 
 BOT4 = [sys.executable, "-m", "bot4_live"]
 SPEED = 8.0
+GENERATED = ("--seed", "7", "--duration", "7200", "--speed", str(SPEED))
 TOKEN = "for-tests"
 ACCOUNTS = 20
 # Quotes that follow every move (many orders and cancels), and quotes that wait to be met (fills).
@@ -96,19 +97,9 @@ class Exchange:
             first = rows[-1][id_name] + 1
 
 
-@pytest.fixture(scope="session")
-def exchange(tmp_path_factory):
-    """One exchange for all tests here: a generated market at 8x, a dozen accounts."""
-    yield from run_exchange(tmp_path_factory.mktemp("exchange"))
-
-
-@pytest.fixture
-def own_exchange(tmp_path_factory):
-    """An exchange that one test may change for good."""
-    yield from run_exchange(tmp_path_factory.mktemp("own_exchange"))
-
-
-def run_exchange(folder):
+@contextmanager
+def exchange_of(folder, *market):
+    """Serve a market to a dozen accounts."""
     # Compiled code is there before anything is timed.
     subprocess.run([sys.executable, "-m", "bot4_live.warm"], check=True, env=clean_environment(), capture_output=True)
     keys = {}
@@ -116,7 +107,7 @@ def run_exchange(folder):
         for role in ("run", "dog"):
             keys[f"{role}-a{i}"] = {"secret": f"{role}-secret-a{i}", "account": f"a{i}", "balance": "100000"}
     (folder / "accounts.json").write_text(json.dumps(keys))
-    command = [*BOT4, "exchange", "--seed", "7", "--duration", "7200", "--port", "0", "--speed", str(SPEED)]
+    command = [*BOT4, "exchange", "--port", "0", *market]
     command += ["--weight-limit", "100000"]  # the tests ask in loops, past any budget
     with (folder / "exchange.err").open("wb") as errors:
         process = subprocess.Popen(
@@ -127,10 +118,44 @@ def run_exchange(folder):
         )
     ready = read_line(process, 60)
     assert ready, (folder / "exchange.err").read_text()
-    yield Exchange(process, ready)
-    process.terminate()
-    process.wait(10)
-    process.stdout.close()
+    try:
+        yield Exchange(process, ready)
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def exchange(tmp_path_factory):
+    """One exchange for all tests here: a generated market at 8x."""
+    with exchange_of(tmp_path_factory.mktemp("exchange"), *GENERATED) as made:
+        yield made
+
+
+@pytest.fixture
+def own_exchange(tmp_path_factory):
+    """An exchange that one test may change for good."""
+    with exchange_of(tmp_path_factory.mktemp("own_exchange"), *GENERATED) as made:
+        yield made
+
+
+@pytest.fixture
+def stack_on(tmp_path):
+    """Serve a market of a test's own: `with stack_on(*market, accounts=...) as stacks`, each with a watchdog."""
+
+    @contextmanager
+    def serve(*market, accounts):
+        with exchange_of(tmp_path, *market) as made, ExitStack() as closing:
+            stacks = []
+            for account in accounts:
+                (tmp_path / account).mkdir()
+                stacks.append(Stack(made, tmp_path / account, account))
+                closing.callback(stacks[-1].close)
+                stacks[-1].start_watchdog()
+            yield stacks
+
+    return serve
 
 
 class Stack:

@@ -1,4 +1,4 @@
-"""The runner with `BOT4_TRANSPORT=spin`: it trades, stops cleanly, and survives kill -9."""
+"""The runner with `BOT4_TRANSPORT=spin`: it trades, stops cleanly, survives kill -9, and sees what async sees."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from bot4_live.events import Kind, header_of
+from bot4_live.events import HEADER_SIZE, Kind, header_of
 from bot4_live.journal.reader import Journal
 from bot4_live.replay import replay
 from bot4_live.safety.control import RunnerState
@@ -74,3 +74,38 @@ def test_killed_it_starts_again_and_nothing_was_done_twice(stack):
     stack.stop_runner(process)
     assert stack.audit()["orders"] > 0
     assert replay(stack.settings.journal_dir).identical
+
+
+def market_events(stack, first_of=(Kind.DEPTH_DIFF, Kind.BOOK_TICKER, Kind.TRADE)):
+    """Return, by kind, the market's events by their ids: venue's time and levels."""
+    found = {kind: {} for kind in first_of}
+    for record in Journal(stack.settings.journal_dir).events():
+        head = header_of(record)
+        if head["kind"] in found:
+            ids = int(head["a"]), int(head["b"])
+            found[head["kind"]][ids] = int(head["exch_ns"]), int(head["flags"]), bytes(record[HEADER_SIZE:])
+    return found
+
+
+@pytest.mark.capture
+@pytest.mark.parametrize(
+    ("speed", "seconds"), [(8.0, 5.0), pytest.param(1.0, 30.0, marks=pytest.mark.slow)], ids=["fast", "1x"]
+)
+def test_a_capture_is_the_same_to_both(stack_on, usdm_capture, speed, seconds):
+    with stack_on("--capture", str(usdm_capture), "--speed", str(speed), accounts=("a0", "a1")) as stacks:
+        runners = []
+        for stack, settings in zip(stacks, ({}, SPIN), strict=True):
+            runners.append(stack.start_runner(**settings)[0])
+            assert stack.control("runner_state") == RunnerState.TRADING, stack.log("live")
+        time.sleep(seconds)
+        for stack, runner in zip(stacks, runners, strict=True):
+            stack.stop_runner(runner)
+            assert stack.audit()["orders"] > 0
+    for stack in stacks:
+        assert report_of(stack)["feed"]["stale"] == {"start": 1, "disconnect": 1}
+        assert replay(stack.settings.journal_dir).identical
+    for one, other in zip(*(market_events(stack).values() for stack in stacks), strict=True):
+        first, last = max(min(one), min(other)), min(max(one), max(other))
+        both = [{ids: event for ids, event in events.items() if first <= ids <= last} for events in (one, other)]
+        assert both[0] == both[1]
+        assert len(both[0]) > 50

@@ -23,7 +23,7 @@ from bot4_live.market.hot_feed import HotFeed
 from bot4_live.market.import_capture import segment_header
 from bot4_live.simulation.generator import generate
 from bot4_live.wire.framing import FULL, MORE, Framer
-from bot4_live.wire.spin_path import SpinPath
+from bot4_live.wire.path import WirePath
 from bot4_live.wire.spsc import SpscRing
 
 
@@ -78,7 +78,7 @@ class Side:
         loop = HotLoop(session.core, session.sequencer, session.engine, None)
         ring = SpscRing(self.client.ring.path)
         results = []
-        self.path = SpinPath(
+        self.path = WirePath(
             loop, session.core, ring, self.client, lambda *taken: results.append(taken), session.commands.extend,
             session.answer,
         )  # fmt: skip

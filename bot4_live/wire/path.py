@@ -1,9 +1,9 @@
-"""From the polled socket to commands and the journal in one compiled call.
+"""From a frame's bytes to commands and the journal in one compiled call.
 
-`take` gives it the messages that a poll found: each goes through the hot loop where it lies (parser, validation,
-sequence rules, due TICKs, engine), its bytes and its records go into the journal's ring. Python hears of it when there
-are commands, or when a frame has to go the ordinary way through the feed. This is all that the `async` feed does, and
-the journals are equal, byte for byte.
+`take` gives it the messages that a poll found, `take_frame` one that asyncio brought: each goes through the hot loop
+where it lies (parser, validation, sequence rules, due TICKs, engine), its bytes and its records go into the journal's
+ring. Python hears of it when there are commands, or when a frame has to go the ordinary way through the feed. This is
+all that feed, sequencer and engine do in Python, and the journals are equal, byte for byte.
 
 Between two calls nothing is lent: feed, sequencer and journal are as they would be had Python taken every frame, so
 whatever else runs in the process uses them as ever.
@@ -29,7 +29,7 @@ from bot4_live.kernels import address, entry_point, header_at, offset, pointer
 from bot4_live.market.blocks import store64
 from bot4_live.market.fast_parser import MAX_RECORD
 from bot4_live.market.hot_feed import HotFeed
-from bot4_live.wire.framing import Framer
+from bot4_live.market.raw_bytes import BYTES_HEAD
 from bot4_live.wire.spin import SpinSocket
 from bot4_live.wire.spsc import SpscRing, push_at, push_parts_at, room_at
 
@@ -51,6 +51,7 @@ PATH = np.dtype(
         ("result", "<i8"),  # of the last frame
     ]
 )
+_RESULT, _RAW_OFFSET = offset(PATH, "result") // 8, offset(PATH, "raw_offset") // 8
 
 
 @njit(cache=True)
@@ -109,7 +110,23 @@ class RawSink(Protocol):
         """Keep a frame and return its reference."""
 
 
-class SpinPath:
+class PathFeed(HotFeed):
+    """A feed whose frames take a path first: what keeps a FeedCore fed need not know of it.
+
+    `front(recv_ns, raw)` is set once there is a path, and leads to its `take_frame`.
+    """
+
+    front: Callable[[int, bytes], None] | None = None
+
+    def on_frame(self, recv_ns: int, raw: bytes) -> None:
+        """Take one frame as it came."""
+        if self.front is None:
+            super().on_frame(recv_ns, raw)
+        else:
+            self.front(recv_ns, raw)
+
+
+class WirePath:
     """Joins a hot loop and the ring of its journal; wires come and go.
 
     `on_taken(first, after, result)` hears of messages that became decisions as soon as they did (result DECLINED: one
@@ -117,7 +134,7 @@ class SpinPath:
     commands and each that went the ordinary way. In the last two nothing is lent. After `take`, `seen[i]` is (kind,
     exchange time) of message i's record; kind 0: it went the ordinary way.
 
-    >>> path = SpinPath(HotLoop(feed, sequencer, engine, None), feed, ring, journal, on_taken, on_commands)
+    >>> path = WirePath(HotLoop(feed, sequencer, engine, None), feed, ring, journal, on_taken, on_commands)
     >>> path.take(wire, wire.poll(), address_of_receive_times, 8)
     """
 
@@ -140,10 +157,10 @@ class SpinPath:
         self._path["hot"], self._path["ring"] = loop.address, ring.base
         self._path["raw_head"] = 0 if raw_log is None else address(self._raw_head)
         self._words = self._path.view(np.int64).data
-        self._at_result, self._at_raw = offset(PATH, "result") // 8, offset(PATH, "raw_offset") // 8
         self._address = address(self._path)
-        self._framer: Framer | None = None
-        self.seen = np.zeros((0, 2), np.int64)
+        self._one_start, self._one_size, self._one_time = (np.zeros(1, np.int64) for _ in range(3))
+        self._one_time_at = address(self._one_time)
+        self._attach(None, self._one_start, self._one_size)
         self._lent = False
         self.declined = 0
         loop.hand_back()
@@ -159,15 +176,26 @@ class SpinPath:
         the feed's consumers raise.
         """
         framer = wire.framer
-        if framer is not self._framer:
-            self._attach(framer)
+        if framer.starts is not self._starts:
+            self._attach(framer.buffer, framer.starts, framer.sizes)
+        self._run(count, times, stride, framer.message)
+
+    def take_frame(self, recv_ns: int, raw: bytes) -> None:
+        """Take one frame as it came from elsewhere; see `take`."""
+        raw = raw if type(raw) is bytes else bytes(raw)
+        if self._one_size is not self._sizes:
+            self._attach(None, self._one_start, self._one_size)
+        self._one_start[0], self._one_size[0], self._one_time[0] = id(raw) + BYTES_HEAD, len(raw), recv_ns
+        self._run(1, self._one_time_at, 0, lambda _: raw)
+
+    def _run(self, count: int, times: int, stride: int, message: Callable[[int], bytes]) -> None:
         loop, words, take, path = self._loop, self._words, self._take_at, self._address
         at = 0
         try:
             self._lend()
             while at < count:
                 after = take(path, at, count, times, stride)
-                result = words[self._at_result]
+                result = words[_RESULT]
                 if after > at:
                     self._on_taken(at, after, result if result > 0 else 0)
                     at = after
@@ -176,7 +204,7 @@ class SpinPath:
                 self._get_back()
                 if result == DECLINED:
                     self.seen[at, 0] = 0
-                    self._ordinary(framer.message(at), ctypes.c_int64.from_address(times + at * stride).value)
+                    self._ordinary(message(at), ctypes.c_int64.from_address(times + at * stride).value)
                     self._on_taken(at, at + 1, result)
                     at += 1
                 else:
@@ -191,20 +219,20 @@ class SpinPath:
 
     def _ordinary(self, raw: bytes, recv_ns: int) -> None:
         self.declined += 1
-        self._feed.on_frame(recv_ns, raw)
+        HotFeed.on_frame(self._feed, recv_ns, raw)
 
-    def _attach(self, framer: Framer) -> None:
-        path, self._framer = self._path, framer
-        self.seen = np.zeros((framer.starts.size, 2), np.int64)
-        path["seen"] = address(self.seen)
-        path["buffer"] = address(framer.buffer)
-        path["starts"], path["sizes"] = address(framer.starts), address(framer.sizes)
+    def _attach(self, buffer: np.ndarray | None, starts: np.ndarray, sizes: np.ndarray) -> None:
+        """Take messages from here on where `starts` (in `buffer`, or addresses) and `sizes` say."""
+        path, self._starts, self._sizes = self._path, starts, sizes
+        self.seen = np.zeros((starts.size, 2), np.int64)
+        path["buffer"] = 0 if buffer is None else address(buffer)
+        path["starts"], path["sizes"], path["seen"] = address(starts), address(sizes), address(self.seen)
 
     def _lend(self) -> None:
         self._loop.take_over()
         self._lent = True
         if self._raw_log is not None:
-            self._words[self._at_raw] = self._raw_log.raw_offset
+            self._words[_RAW_OFFSET] = self._raw_log.raw_offset
 
     def _get_back(self) -> None:
         if not self._lent:
@@ -212,4 +240,4 @@ class SpinPath:
         self._lent = False
         self._loop.hand_back()
         if self._raw_log is not None:
-            self._raw_log.raw_offset = self._words[self._at_raw]
+            self._raw_log.raw_offset = self._words[_RAW_OFFSET]
