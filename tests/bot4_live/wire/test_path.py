@@ -1,4 +1,4 @@
-"""Event by event the same journal, raw log and state: the feed in Python, and the compiled path from a buffer."""
+"""Event by event the same journal, raw log and state: the feed in Python, and the compiled path with the same frames."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bot4_live.market.hot_feed import HotFeed
 from bot4_live.market.import_capture import segment_header
 from bot4_live.simulation.generator import generate
 from bot4_live.wire.framing import FULL, MORE, Framer
-from bot4_live.wire.path import WirePath
+from bot4_live.wire.path import PathFeed, WirePath
 from bot4_live.wire.spsc import SpscRing
 
 
@@ -74,14 +74,7 @@ class Side:
 
     def together(self, reconnect, seed=1):
         """As the socket would give them: in pieces of any size, between frames and within them."""
-        session, rng = self.session, random.Random(seed)
-        loop = HotLoop(session.core, session.sequencer, session.engine, None)
-        ring = SpscRing(self.client.ring.path)
-        results = []
-        self.path = WirePath(
-            loop, session.core, ring, self.client, lambda *taken: results.append(taken), session.commands.extend,
-            session.answer,
-        )  # fmt: skip
+        rng, results = random.Random(seed), self.lay_path()
         done = 0
         times = np.array([recv_ns for recv_ns, _ in self.frames])
         for begin, end in ((0, reconnect), (reconnect, len(self.frames))):
@@ -108,7 +101,30 @@ class Side:
                     found = framer.scan(0)
         assert sum(after - first for first, after, _ in results) == len(self.frames) == done
         assert sum(result == DECLINED for *_, result in results) == self.path.declined
-        ring.unmap()
+        self.ring.unmap()
+
+    def one_by_one(self, reconnect):
+        """As asyncio gives them: bytes, or what is like bytes, to a feed that has a path before it."""
+        results = self.lay_path()
+        self.session.core.front = self.path.take_frame
+        for i, (recv_ns, raw) in enumerate(self.frames):
+            if reconnect and i == reconnect:
+                self.reconnect(recv_ns)
+            self.session.core.on_frame(recv_ns, bytearray(raw) if i % 5 == 0 else raw)
+        assert len(results) == len(self.frames)
+        assert sum(result == DECLINED for *_, result in results) == self.path.declined
+        self.ring.unmap()
+
+    def lay_path(self):
+        """Put the compiled path before the feed; return what it will say of each frame."""
+        session, results = self.session, []
+        loop = HotLoop(session.core, session.sequencer, session.engine, None)
+        self.ring = SpscRing(self.client.ring.path)
+        self.path = WirePath(
+            loop, session.core, self.ring, self.client, lambda *taken: results.append(taken), session.commands.extend,
+            session.answer,
+        )  # fmt: skip
+        return results
 
     def close(self):
         self.client.close()
@@ -121,10 +137,10 @@ class Side:
 MARKET = (Kind.DEPTH_DIFF, Kind.DEPTH_SNAPSHOT, Kind.BOOK_TICKER, Kind.TRADE, Kind.QUARANTINE)
 
 
-def check_same(folder, frames, reconnect=0, ring_bytes=64 << 20):
-    one, other = Side(folder / "apart", frames, FeedCore), Side(folder / "together", frames, HotFeed, ring_bytes)
+def check_same(folder, frames, reconnect=0, ring_bytes=64 << 20, way=Side.together):
+    one, other = Side(folder / "apart", frames, FeedCore), Side(folder / "together", frames, PathFeed, ring_bytes)
     one.apart(reconnect or -1)
-    other.together(reconnect)
+    way(other, reconnect)
     assert one.session.engine.snapshot() == other.session.engine.snapshot()
     assert one.session.core.counts == other.session.core.counts
     assert one.client.raw_offset == other.client.raw_offset
@@ -144,10 +160,12 @@ def test_a_quiet_market(tmp_path):
     assert side.session.orders > 0
 
 
-@pytest.mark.parametrize("seed", [0, 1, 3])
-def test_a_disturbed_one(tmp_path, seed):
+@pytest.mark.parametrize(
+    ("way", "seed"), [(Side.together, 0), (Side.together, 1), (Side.together, 3), (Side.one_by_one, 1)]
+)
+def test_a_disturbed_one(tmp_path, way, seed):
     frames = disturb(list(generate(seed, duration_s=8.0)), seed)
-    side = check_same(tmp_path, frames, reconnect=len(frames) // 2)
+    side = check_same(tmp_path, frames, reconnect=len(frames) // 2, way=way)
     counts = side.session.core.counts
     assert 0 < side.path.declined < len(frames)
     assert counts.quarantined[Reason.DUPLICATE] > 0

@@ -87,11 +87,11 @@ def market_events(stack, first_of=(Kind.DEPTH_DIFF, Kind.BOOK_TICKER, Kind.TRADE
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.capture
-@pytest.mark.parametrize(
-    ("speed", "seconds"), [(8.0, 5.0), pytest.param(1.0, 30.0, marks=pytest.mark.slow)], ids=["fast", "1x"]
-)
+@pytest.mark.parametrize(("speed", "seconds"), [(8.0, 5.0), (1.0, 30.0)], ids=["8x", "1x"])
 def test_a_capture_is_the_same_to_both(stack_on, usdm_capture, speed, seconds):
+    """Slow; in short, and for any frames: tests/bot4_live/wire/test_path.py."""
     with stack_on("--capture", str(usdm_capture), "--speed", str(speed), accounts=("a0", "a1")) as stacks:
         runners = []
         for stack, settings in zip(stacks, ({}, SPIN), strict=True):
