@@ -1,4 +1,4 @@
-"""Event by event the same journal, raw log and state: the feed in Python, and the compiled path with the same frames."""
+"""Event by event the same journal, raw log and state: the feed in Python, and the compiled path before it."""
 
 from __future__ import annotations
 
