@@ -47,6 +47,19 @@ def _store_byte(typingctx: Any, addr: Any, value: Any) -> Any:
     return types.void(types.int64, types.int64), codegen
 
 
+def _fetch(typingctx: Any, addr: Any) -> Any:
+    """Ask for the cache line at an address, which need not be readable, before it is needed."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [place, number, number, number])
+        ask = builder.module.declare_intrinsic("llvm.prefetch", (place,), kind)
+        builder.call(ask, [builder.inttoptr(args[0], place), *(ir.Constant(number, n) for n in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
 def _block_mask(builder: Any, bits: Any) -> Any:
     """Return 32 bits, one a byte, as an i64."""
     return builder.zext(builder.bitcast(bits, ir.IntType(BLOCK)), ir.IntType(64))
@@ -148,6 +161,7 @@ _TWO_WORDS = _numba_types.UniTuple(types.uint64, 2)
 _BLOCK_TYPE = ir.VectorType(ir.IntType(8), BLOCK)
 load_as: Any = intrinsic(_load)
 store64: Any = intrinsic(_store)
+fetch: Any = intrinsic(_fetch)
 store8: Any = intrinsic(_store_byte)
 find_marks: Any = intrinsic(_find_marks)
 find_text: Any = intrinsic(_find_text)

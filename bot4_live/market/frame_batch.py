@@ -10,11 +10,13 @@ from numba import njit
 
 from bot4_live.instrument import Instrument
 from bot4_live.kernels import address
-from bot4_live.market.blocks import store64
+from bot4_live.market.blocks import fetch, store64
 from bot4_live.market.fast_parser import MAX_RECORD, parse_at, parser_config, record_room
 from bot4_live.market.scan import int_at
 
 DECLINED = -1
+_OUTSIDE = -1
+_AHEAD = 2048  # bytes of later frames that are on their way into the cache
 
 
 @njit("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, i8)", cache=True)
@@ -24,13 +26,19 @@ def parse_frames(
     """Parse `n` frames to records back to back in `arena`, which has `room` bytes; return how many were looked at.
 
     `starts`, `sizes`, `recv_ns` and `at` are addresses of int64 arrays of n; `at[i]` becomes the record's offset in the
-    arena, or DECLINED for a frame that is the reference parser's. It stops before a frame whose record may not fit.
+    arena, or DECLINED for a frame that is the reference parser's. It stops before a frame whose record may not fit,
+    and returns _OUTSIDE for one that does not lie between `buffer` and `safe`.
     """
     used = 0
+    total = safe - buffer
     for i in range(n):
         start, size = int_at(starts + 8 * i), int_at(sizes + 8 * i)
+        if start < 0 or size < 0 or start > total or size > total - start:
+            return _OUTSIDE
         if used + min(MAX_RECORD, record_room(size)) > room:
             return i
+        for line in range(0, size, 64):
+            fetch(buffer + start + _AHEAD + line)
         taken = parse_at(buffer + start, size, safe, config, arena + used)
         if taken == 0:
             store64(at + 8 * i, DECLINED)
@@ -89,6 +97,7 @@ class BatchParser:
         self.instrument = instrument
         self._config = parser_config(instrument)
         self._arena = np.zeros(arena_bytes, np.uint8)
+        self._offsets = np.empty(0, np.int64)
 
     def parse(self, batch: FrameBatch, first: int = 0) -> Records:
         """Return the records of frames `first` and after, as many as the arena holds; the next call overwrites them.
@@ -103,12 +112,14 @@ class BatchParser:
             if column.dtype != np.int64 or column.shape != (n + first,) or not column.flags.c_contiguous:
                 raise ValueError("starts, sizes and receive times must be contiguous int64 of one length")
         starts, sizes, recv_ns = (column[first:] for column in columns)
-        if n and not (starts.min() >= 0 and sizes.min() >= 0 and (starts + sizes).max() <= batch.buffer.size):
-            raise ValueError("a frame lies outside its buffer")
-        offsets = np.empty(n, np.int64)
+        if self._offsets.size < n:
+            self._offsets = np.empty(n, np.int64)
+        offsets = self._offsets
         base = address(batch.buffer)
         done = parse_frames(
             base, base + batch.buffer.size, address(starts), address(sizes), address(recv_ns), n,
             address(self._config), address(self._arena), self._arena.size, address(offsets),
         )  # fmt: skip
+        if done == _OUTSIDE:
+            raise ValueError("a frame lies outside its buffer")
         return Records(self._arena, offsets[:done])
