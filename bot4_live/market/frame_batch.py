@@ -16,7 +16,7 @@ from bot4_live.market.scan import int_at
 
 DECLINED = -1
 _OUTSIDE = -1
-_AHEAD = 2048  # bytes of later frames that are on their way into the cache
+_AHEAD = 2048  # how many bytes ahead of the frame being parsed memory is asked for what comes
 
 
 @njit("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, i8)", cache=True)

@@ -64,6 +64,12 @@ def test_what_a_batch_must_be(some):
     outside = FrameBatch(batch.buffer[:-1], batch.starts, batch.sizes, batch.recv_ns)
     with pytest.raises(ValueError, match="outside its buffer"):
         parser.parse(outside)
+    far = np.iinfo(np.int64).max
+    for start, size in ((-1, 10), (0, -1), (batch.buffer.size + 1, 0), (far, far), (1, far)):
+        starts, sizes = batch.starts.copy(), batch.sizes.copy()
+        starts[2], sizes[2] = start, size
+        with pytest.raises(ValueError, match="outside its buffer"):
+            parser.parse(FrameBatch(batch.buffer, starts, sizes, batch.recv_ns))
     with pytest.raises(ValueError, match="int64"):
         parser.parse(FrameBatch(batch.buffer, batch.starts.astype(np.int32), batch.sizes, batch.recv_ns))
     with pytest.raises(ValueError, match="int64"):
