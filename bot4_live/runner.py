@@ -29,7 +29,7 @@ from bot4_live.instrument import BTCUSDT_USDM
 from bot4_live.journal.client import JournalClient, settle
 from bot4_live.journal.locks import FileLock
 from bot4_live.market.feed_core import FeedCore
-from bot4_live.market.feed_status import PUBLISH_S, Publisher, Tally, journal_status
+from bot4_live.market.feed_status import PUBLISH_S, Pool, Publisher, Tally, journal_status
 from bot4_live.market.public import PublicApi, stream_url
 from bot4_live.market.stream import MarketStream
 from bot4_live.market.stream_gauge import StreamGauge
@@ -84,6 +84,7 @@ class Runner:
         self._failure: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = time.monotonic()
+        self.connections: Pool
         self._how = {"transport": settings.transport}
 
     def prepare(self) -> None:
@@ -214,7 +215,6 @@ class Runner:
             context.rest, context.gateway, self.control.gate.check, self.settings.countdown_ms, context.remark
         )
         public = await stack.enter_async_context(PublicApi(self.settings.rest_url, context.instrument.symbol))
-        self.gauge = StreamGauge()
         market = self._market(public, stack)
         for work in (
             self.upkeep.beat(),
@@ -243,35 +243,29 @@ class Runner:
         """Build the feed and what keeps it fed; return its work."""
         context, core = self.context, self.context.core
         url = stream_url(self.settings.ws_url, context.instrument.symbol)
-        feed = self.feed = PathFeed(context.instrument, self.gauge.through(core.on_market), core.journal)
-        market = self.market = HotMarket(core, feed, self.gauge)
-        stream: MarketStream | SpinStream
+        gauge = StreamGauge()
+        feed = self.feed = PathFeed(context.instrument, gauge.through(core.on_market), core.journal)
+        market = self.market = HotMarket(core, feed, gauge)
         if self.settings.transport == "async":
-            stream = MarketStream(
-                feed,
-                url,
-                public.depth,
-                core.clock.now_ns,
-                on_batch=core.advance,
-                quiet=lambda: context.paused,
+            self.connections = stream = MarketStream(
+                feed, url, public.depth, core.clock.now_ns, on_batch=core.advance, quiet=lambda: context.paused
             )
-            work = stream.run()
-        else:
-            workers = stack.enter_context(self.cores.workers())
-            asyncio.get_running_loop().set_default_executor(workers)
-            self.cores.pin_loop()
-            stream = SpinStream(
-                feed,
-                url,
-                lambda: asyncio.create_task(public.depth()),
-                core.clock.now_ns,
-                take=market.take_poll,
-                quiet=lambda: context.paused,
-                workers=workers,
-            )
-            work = spin(stream, market)
-        self.gauge.watch(stream)
-        return work
+            return stream.run()
+        workers = stack.enter_context(self.cores.workers())
+        asyncio.get_running_loop().set_default_executor(workers)
+        self.cores.pin_loop()
+        polled = SpinStream(
+            feed,
+            url,
+            lambda: asyncio.create_task(public.depth()),
+            core.clock.now_ns,
+            take=market.take_poll,
+            quiet=lambda: context.paused,
+            workers=workers,
+        )
+        gauge.watch(polled)
+        self.connections = gauge
+        return spin(polled, market)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -296,7 +290,7 @@ class Runner:
         try:
             while True:
                 journal = journal_status(core.journal, core.last_seq)
-                publisher.publish(core.tally, [self.gauge], engine_ns=core.clock.now_ns(), written=journal)
+                publisher.publish(core.tally, [self.connections], engine_ns=core.clock.now_ns(), written=journal)
                 await asyncio.sleep(PUBLISH_S)
         finally:
             publisher.close()

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from bot4_live.settings import Settings
 
 
+VENUES = ("binance_usdm", "binance_spot", "binance_coinm", "kraken", "okx", "coinbase", "deribit")
+
+
 @dataclass(frozen=True)
 class _Job:
     settings: Settings
@@ -27,33 +30,64 @@ class _Job:
 
 
 @click.command("record")
+@click.option("--venue", type=click.Choice(VENUES), default=VENUES[0], show_default=True, help="Whose market.")
+@click.option(
+    "--symbol", "symbols", multiple=True, metavar="NAME[=PRICE,SIZE]",
+    help="An instrument by the venue's name; may be repeated. PRICE,SIZE: its decimals, else the venue is asked.",
+)  # fmt: skip
+@click.option("--public", is_flag=True, help="Connect to the venue itself, for public market data only.")
+@click.option("--url", help="WebSocket address instead of the venue's; one that is not local needs --public.")
+@click.option("--rest-url", help="REST address instead of the venue's; one that is not local needs --public.")
 @click.option("--capture", type=click.Path(path_type=Path), help="Import this capture instead of recording live.")
 @click.option("--keep-whole", is_flag=True, help="Import what is whole of a damaged capture.")
 @click.option("--journal", type=click.Path(path_type=Path), help="Journal folder [the account's].")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this much real time.")
 @click.option("--until", help="Stop at this original market time: ns since 1970, or ISO 8601 in UTC.")
+@click.option("--segment-mb", type=int, help="Begin a new segment at this size, MiB [BOT4_JOURNAL__SEGMENT_MB].")
+@click.option("--rotate-s", type=int, help="And every so many seconds of market time [BOT4_JOURNAL__ROTATE_S].")
+@click.option("--fsync", help="When it is made durable: batch, interval, rotation [BOT4_JOURNAL__FSYNC].")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def command(
+    venue: str,
+    symbols: tuple[str, ...],
+    public: bool,
+    url: str | None,
+    rest_url: str | None,
     capture: Path | None,
     keep_whole: bool,
     journal: Path | None,
     seconds: float | None,
     until: str | None,
+    segment_mb: int | None,
+    rotate_s: int | None,
+    fsync: str | None,
     as_json: bool,
 ) -> None:
     """Journal a market from a venue or a capture.
 
-    Without --capture it records the exchange of BOT4_REST_URL and BOT4_WS_URL (loopback only for now) until
-    --seconds or --until are over, or SIGINT or SIGTERM ask it to stop; the journal is sealed either way.
+    Without more it records the simulated exchange of BOT4_REST_URL and BOT4_WS_URL, in its market time. With --public
+    it takes public market data from a venue: `bot4 record --venue kraken --symbol BTC/USD --symbol ETH/USD --public`;
+    no key is used. It ends when --seconds or --until are over, or SIGINT or SIGTERM ask it to; the journal is sealed
+    either way, and the next recording goes on in it. `bot4 feeds` shows how it goes.
     """
     from bot4_live.settings import load
 
-    settings = load()
+    given = {"segment_mb": segment_mb, "rotate_s": rotate_s, "fsync": fsync}
+    own = {name: value for name, value in given.items() if value is not None}
+    settings = load(**({"journal": own} if own else {}))
     job = _Job(settings, journal or settings.journal_dir, _market_time(until))
+    live = bool(symbols or public or url or rest_url or venue != VENUES[0])
     if capture is not None:
         if seconds is not None:
             raise click.UsageError("--seconds is real time; a capture is imported at once: use --until")
+        if live:
+            raise click.UsageError("a capture says itself of which venue it is; leave out --venue and its options")
         result = _import(job, capture, keep_whole)
+    elif live:
+        if not symbols:
+            raise click.UsageError(f"which instruments of {venue}? name at least one with --symbol")
+        names = dict(map(_symbol, symbols))
+        result = _record(job, seconds, venue=venue, names=names, url=url, rest_url=rest_url, public=public)
     else:
         result = _record(job, seconds)
     _clear()
@@ -61,6 +95,16 @@ def command(
         click.echo(json.dumps(result | {"journal": str(job.journal)}))
     else:
         _summary(result, job.journal)
+
+
+def _symbol(text: str) -> tuple[str, tuple[int, int] | None]:
+    name, equals, digits = text.partition("=")
+    if not equals:
+        return name, None
+    price, _, size = digits.partition(",")
+    if not (price.isdecimal() and size.isdecimal() and int(price) <= 8 and int(size) <= 8):
+        raise click.UsageError(f"--symbol {text}: expected decimals of price and size, each 0 to 8, e.g. {name}=1,8")
+    return name, (int(price), int(size))
 
 
 def _import(job: _Job, capture: Path, keep_whole: bool) -> dict[str, Any]:
@@ -86,28 +130,26 @@ def _import(job: _Job, capture: Path, keep_whole: bool) -> dict[str, Any]:
     return asdict(result) | {"source": f"capture:{capture.name}", "stopped": bool(stopped)}
 
 
-def _record(job: _Job, seconds: float | None) -> dict[str, Any]:
-    from bot4_live.instrument import BTCUSDT_USDM
-    from bot4_live.market.recording import record_exchange
+def _record(job: _Job, seconds: float | None, **venue: Any) -> dict[str, Any]:
+    import uvloop
 
-    if job.settings.symbol != BTCUSDT_USDM.symbol:
-        raise ValueError(f"only {BTCUSDT_USDM.symbol} can be recorded for now, not {job.settings.symbol}")
+    from bot4_live.instrument import BTCUSDT_USDM
+    from bot4_live.market.recording import Limits, record_exchange, record_venue
+
+    if not venue and job.settings.symbol != BTCUSDT_USDM.symbol:
+        raise ValueError(f"only {BTCUSDT_USDM.symbol} can be recorded of the exchange, not {job.settings.symbol}")
 
     async def main() -> dict[str, Any]:
-        stop = asyncio.Event()
-        with _signals(stop.set, asyncio.get_running_loop()):
-            result = await record_exchange(
-                job.settings,
-                BTCUSDT_USDM,
-                job.journal,
-                seconds=seconds,
-                until_ns=job.until_ns,
-                stop=stop,
-                progress=lambda core, ns: _tell(_line(core.counts.as_dict(), core.live, ns)),
-            )
-        return asdict(result) | {"stopped": stop.is_set()}
+        limits = Limits(seconds, job.until_ns, progress=lambda *now: _tell(_line(*now)))
+        with _signals(limits.stop.set, asyncio.get_running_loop()):
+            if venue:
+                result = await record_venue(job.settings, journal_dir=job.journal, limits=limits, **venue)
+            else:
+                result = await record_exchange(job.settings, BTCUSDT_USDM, job.journal, limits)
+        return asdict(result) | {"stopped": limits.stop.is_set()}
 
-    return asyncio.run(main())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+        return loop.run(main())
 
 
 @contextlib.contextmanager
@@ -146,11 +188,11 @@ def _market_time(text: str | None) -> int | None:
     return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
 
 
-def _line(counts: dict[str, Any], live: bool, market_ns: int) -> str:
+def _line(frames: int, live: int, books: int, market_ns: int) -> str:
     from datetime import UTC
 
     at = datetime.fromtimestamp(market_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return f"{at}  {counts['frames']:,} frames  book {'live' if live else 'stale'}"
+    return f"{at}  {frames:,} frames  {live} of {books} books live"
 
 
 def _tell(text: str) -> None:

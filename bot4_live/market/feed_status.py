@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,7 +31,6 @@ HUNG_S = 3.0  # a process that lives and has not published for so long is stuck
 _SNAPSHOT, _STALE, _QUARANTINE = Kind.DEPTH_SNAPSHOT, Kind.BOOK_STALE, Kind.QUARANTINE
 _CLOCK, _VENUE = Kind.CLOCK_OFFSET, Kind.VENUE_OFFSET
 WATCHED = frozenset(int(kind) for kind in (_SNAPSHOT, _STALE, _QUARANTINE, _CLOCK, _VENUE))
-_KIND_AT = HEADER.fields["kind"][1] if HEADER.fields else 8
 
 
 class Pool(Protocol):
@@ -52,15 +51,15 @@ class Tally:
         self._clock: dict[str, int] | None = None
         self._venue: dict[str, int] | None = None
 
-    def through(self, emit: Callable[[np.ndarray], object]) -> Callable[[np.ndarray], object]:
-        """Return an `emit` that looks at a record before handing it on."""
+    def see(self, kind: int, record: np.ndarray) -> None:
+        """Look at a record of this kind, where it tells anything."""
+        if kind in WATCHED:
+            self.take(record)
 
-        def both(record: np.ndarray) -> object:
-            if record[_KIND_AT] in WATCHED:
-                self.take(record)
-            return emit(record)
-
-        return both
+    @property
+    def live_books(self) -> tuple[int, int]:
+        """Return (books that may be used, all books)."""
+        return sum(not book.cause for book in self._books.values()), len(self._books)
 
     def take(self, record: np.ndarray) -> None:
         """Look at one record."""

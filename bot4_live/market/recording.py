@@ -1,35 +1,43 @@
-"""Recording an exchange's market: stream, sequencer and journal, without an engine."""
+"""Recording a market: connections, sequencer and journal, without an engine."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from bot4_live.events import Kind, Source, header_of, new_record
+import numpy as np
+
+from bot4_live.clock import MarketClock
+from bot4_live.events import Kind, Reason, Source, StaleCause, header_of, new_record
 from bot4_live.instrument import Instrument
 from bot4_live.journal.client import JournalClient, settle
 from bot4_live.journal.reader import Journal
 from bot4_live.market.feed_core import FeedCore
-from bot4_live.market.feed_status import PUBLISH_S, Pool, Publisher, Tally, journal_status
+from bot4_live.market.feed_status import PUBLISH_S, Publisher, Tally, journal_status
 from bot4_live.market.followed_clock import FollowedClock
-from bot4_live.market.import_capture import segment_header, session_records
-from bot4_live.market.public import PublicApi, require_loopback, stream_url
-from bot4_live.market.stream import MarketStream, StreamTimes
-from bot4_live.market.stream_gauge import StreamGauge
+from bot4_live.market.import_capture import Followed, segment_header, session_records
+from bot4_live.market.live.listings import Digits, VenueRest, instruments_of, named
+from bot4_live.market.live.patience import StreamTimes
+from bot4_live.market.live.pool import VENUES, open_pool
+from bot4_live.market.live.status import PoolStatus
+from bot4_live.market.public import PublicApi, is_loopback, require_loopback, stream_url
+from bot4_live.market.stream import MarketStream
 from bot4_live.sequencer import Sequencer
 from bot4_live.settings import Settings
 
 PULSE_S = 0.005
+PROGRESS_S = 0.2
 
 
 @dataclass(frozen=True)
 class RecordingResult:
-    """What was recorded; `counts` is `FeedCounts.as_dict()`."""
+    """What was recorded; times in ns of the engine clock, `counts` by names of events, rules and causes."""
 
     first_seq: int
     last_seq: int
@@ -42,124 +50,214 @@ class RecordingResult:
     counts: dict[str, Any]
 
 
-async def record_exchange(
-    settings: Settings,
-    instrument: Instrument,
-    journal_dir: Path,
-    *,
-    seconds: float | None = None,
-    until_ns: int | None = None,
-    stop: asyncio.Event | None = None,
-    progress: Callable[[FeedCore, int], None] | None = None,
-    times: StreamTimes | None = None,
-) -> RecordingResult:
-    """Record until `seconds` of real time are over, original market time `until_ns` is reached, or `stop` is set.
+@dataclass
+class Limits:
+    """When a recording ends, and who is told of it: `progress(frames, live books, books, engine clock)`."""
 
-    `progress(core, market_ns)` is called about five times a second. The journal is sealed at the end, also after an
-    error. Raises ValueError for an endpoint that is not loopback, OSError when exchange or journal fail.
+    seconds: float | None = None  # of real time
+    until_ns: int | None = None  # original market time
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    progress: Callable[[int, int, int, int], None] | None = None
+
+
+class Connections(Protocol):
+    """A pool, or a stream of one connection."""
+
+    def status(self) -> PoolStatus: ...
+
+    def stop(self) -> None: ...
+
+    async def run(self) -> None: ...
+
+
+async def record_exchange(
+    settings: Settings, instrument: Instrument, journal_dir: Path, limits: Limits, *, times: StreamTimes | None = None
+) -> RecordingResult:
+    """Record the simulated exchange of the settings, in its own market time.
+
+    The journal is sealed at the end, also after an error. Raises ValueError for an endpoint that is not loopback,
+    OSError when exchange or journal fail.
     """
     require_loopback(settings.rest_url)
     require_loopback(settings.ws_url)
-    stop = stop or asyncio.Event()
     async with PublicApi(settings.rest_url, settings.symbol) as api:
         clock = FollowedClock(api.clock)
         said = await clock.sync()
-        start_ns, mono_ns = clock.now_ns(), time.monotonic_ns()
-        policy = settings.journal.policy()
-        settle(journal_dir, settings.shm_dir, policy=policy)
-        first_seq = Journal(journal_dir).last_seq + 1 if journal_dir.is_dir() else 1
-        header = segment_header(
-            instrument, first_seq, start_ns,
-            account=settings.account, session="record", shift_ns=said.shift_ns, speed_milli=said.speed_milli,
-            start_mono_ns=mono_ns, settings=settings.public(),
-        )  # fmt: skip
-        journal = JournalClient(journal_dir, header, settings.shm_dir, policy=policy)
-        try:
-            sequencer = Sequencer(journal, None, start_ns, first_seq)
-            tally, gauge = Tally([instrument]), StreamGauge()
-            core = FeedCore(instrument, tally.through(gauge.through(sequencer.push)), journal)
-            for record in session_records(instrument, start_ns, shift_ns=said.shift_ns, speed_milli=said.speed_milli):
-                sequencer.push(record)
+        shift, speed = said.shift_ns, said.speed_milli
+        work = _Recording.begin(settings, instrument, journal_dir, clock.now_ns, shift_ns=shift, speed_milli=speed)
+        with work:
+            work.offset(*clock.anchor)
+            clock.on_anchor = work.offset
             stream = MarketStream(
-                core, stream_url(settings.ws_url, settings.symbol), api.depth, clock.now_ns,
-                times=times, quiet=lambda: clock.paused,
+                FeedCore(instrument, work.emit, work.journal), stream_url(settings.ws_url, settings.symbol),
+                api.depth, clock.now_ns, times=times, quiet=lambda: clock.paused,
             )  # fmt: skip
-            gauge.watch(stream)
-            end_ns = None if until_ns is None else until_ns + said.shift_ns
-            shown = Publisher(settings.shm_dir, role="record", account=settings.account, journal=journal_dir)
-            work = _Work(sequencer, core, clock, stream, stop, seconds, end_ns, progress, journal, tally, gauge, shown)
-            await work.run()
-        finally:
-            journal.close()
-        return RecordingResult(
-            first_seq, sequencer.next_seq - 1, start_ns, sequencer.last_ns, said.source, said.speed_milli,
-            said.shift_ns, max(stream.counts.connects - 1, 0), core.counts.as_dict(),
-        )  # fmt: skip
+            end_ns = None if limits.until_ns is None else limits.until_ns + shift
+            await work.run(stream, limits, end_ns, clock.follow())
+        return work.result(said.source, stream.status(), speed_milli=speed, shift_ns=shift)
+
+
+async def record_venue(
+    settings: Settings,
+    venue: str,
+    names: Mapping[str, Digits | None],
+    journal_dir: Path,
+    limits: Limits,
+    *,
+    url: str | None = None,
+    rest_url: str | None = None,
+    public: bool = False,
+    times: StreamTimes | None = None,
+) -> RecordingResult:
+    """Record instruments of a venue by the venue's names, in real time; digits that are not given are asked for.
+
+    `url` and `rest_url` are the venue's public ones unless given; what is not on this machine needs `public`. No key is
+    ever used. Raises ValueError for an endpoint that may not be used or an instrument that is not listed, OSError when
+    venue or journal fail.
+    """
+    url = url or VENUES[venue].url
+    rest = VenueRest(venue, rest_url)
+    asked = VENUES[venue].feed is None or None in names.values()
+    for address in (url, rest.url) if asked else (url,):
+        if not public and not is_loopback(address):
+            raise ValueError(f"{address} is not on this machine; give --public to take public market data from there")
+    async with rest:
+        instruments = await instruments_of(venue, names, rest)
+        clock = MarketClock(time.time_ns(), time.monotonic_ns())
+        work = _Recording.begin(settings, named(instruments, names), journal_dir, clock.now_ns)
+        with work:
+            work.offset(clock.start_market_ns - clock.start_mono_ns, 0)
+            pool = open_pool(
+                venue, list(names), work.emit, work.journal, instruments=instruments, url=url, remote=public,
+                now_ns=clock.now_ns, fetch_snapshot=rest.depth, times=times,
+            )  # fmt: skip
+            await work.run(pool, limits, limits.until_ns)
+        return work.result(venue, pool.status())
 
 
 @dataclass
-class _Work:
-    """The tasks of one recording; the first that ends ends the others."""
+class _Recording:
+    """One recording under way; a context that seals the journal."""
 
-    sequencer: Sequencer
-    core: FeedCore
-    clock: FollowedClock
-    stream: MarketStream
-    stop: asyncio.Event
-    seconds: float | None
-    until_ns: int | None
-    progress: Callable[[FeedCore, int], None] | None
     journal: JournalClient
+    sequencer: Sequencer
     tally: Tally
-    pool: Pool
     publisher: Publisher
+    now_ns: Callable[[], int]
+    first_seq: int
+    first_ns: int
+    counts: dict[type, Counter[int]] = field(
+        default_factory=lambda: {Kind: Counter(), Reason: Counter(), StaleCause: Counter()}
+    )
 
-    async def run(self) -> None:
-        """Run until stopped; what the journal raises is raised here, after the stream was closed."""
-        self._anchored(*self.clock.anchor)
-        self.clock.on_anchor = self._anchored
-        reading = asyncio.create_task(self.stream.run())
-        others = [asyncio.create_task(work) for work in (self._pulse(), self.clock.follow(), self.stop.wait())]
-        try:
-            await asyncio.wait([reading, *others], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self.stream.stop()
-            ended = await asyncio.gather(reading, return_exceptions=True)
-            for task in others:
-                task.cancel()
-            self.publisher.close()
-            failed = [*ended, *await asyncio.gather(*others, return_exceptions=True)]
-        for error in failed:
-            if isinstance(error, Exception):
-                raise error
+    @classmethod
+    def begin(
+        cls,
+        settings: Settings,
+        followed: Followed,
+        journal_dir: Path,
+        now_ns: Callable[[], int],
+        *,
+        shift_ns: int = 0,
+        speed_milli: int = 1000,
+    ) -> _Recording:
+        """Take the journal, which a recorder that was killed may have left, and go on where it ends."""
+        start_ns, mono_ns, policy = now_ns(), time.monotonic_ns(), settings.journal.policy()
+        settle(journal_dir, settings.shm_dir, policy=policy)
+        first_seq = Journal(journal_dir).last_seq + 1 if journal_dir.is_dir() else 1
+        header = segment_header(
+            followed, first_seq, start_ns, account=settings.account, session="record", shift_ns=shift_ns,
+            speed_milli=speed_milli, start_mono_ns=mono_ns, settings=settings.public(),
+        )  # fmt: skip
+        instruments = [followed] if isinstance(followed, Instrument) else list(followed.values())
+        journal = JournalClient(journal_dir, header, settings.shm_dir, policy=policy)
+        shown = Publisher(settings.shm_dir, role="record", account=settings.account, journal=journal_dir)
+        work = cls(journal, Sequencer(journal, None, start_ns, first_seq), Tally(instruments), shown, now_ns,
+                   first_seq, start_ns)  # fmt: skip
+        for record in session_records(followed, start_ns, shift_ns=shift_ns, speed_milli=speed_milli):
+            work.sequencer.push(record)
+        return work
 
-    def _anchored(self, offset_ns: int, error_ns: int) -> None:
+    def __enter__(self) -> None:
+        """Nothing more is needed."""
+
+    def __exit__(self, *_: object) -> None:
+        """Seal, and show no more."""
+        self.publisher.close()
+        self.journal.close()
+
+    def emit(self, record: np.ndarray) -> None:
+        """Count a record and put it into the log."""
+        head = header_of(record)
+        kind = int(head["kind"])
+        if kind == Kind.QUARANTINE:
+            self.counts[Reason][int(head["a"])] += 1
+        elif kind == Kind.BOOK_STALE:
+            self.counts[StaleCause][int(head["a"])] += 1
+        else:
+            self.counts[Kind][kind] += 1
+        self.tally.see(kind, record)
+        self.sequencer.push(record)
+
+    def offset(self, offset_ns: int, error_ns: int) -> None:
+        """Tell what the engine's clock is to CLOCK_MONOTONIC."""
         record = new_record(Kind.CLOCK_OFFSET)
         head = header_of(record)
-        head["recv_ns"], head["source"] = self.clock.now_ns(), Source.RUNNER
+        head["recv_ns"], head["source"] = self.now_ns(), Source.RUNNER
         head["a"], head["b"] = offset_ns, error_ns
         self.tally.take(record)
         self.sequencer.push(record)
 
-    async def _pulse(self) -> None:
-        """Let TICKs fall due when no frame comes, and end when the time is over."""
-        deadline = None if self.seconds is None else time.monotonic() + self.seconds
+    async def run(
+        self, pool: Connections, limits: Limits, end_ns: int | None, *others: Coroutine[Any, Any, None]
+    ) -> None:
+        """Run until an end of `limits`; what the journal raises is raised here, after the connections were closed."""
+        reading = asyncio.create_task(pool.run())
+        beside = [asyncio.create_task(work) for work in (self._pulse(pool, limits, end_ns), *others)]
+        try:
+            await asyncio.wait([reading, *beside], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pool.stop()
+            ended = await asyncio.gather(reading, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            failed = [*ended, *await asyncio.gather(*beside, return_exceptions=True)]
+        for error in failed:
+            if isinstance(error, Exception):
+                raise error
+
+    async def _pulse(self, pool: Connections, limits: Limits, end_ns: int | None) -> None:
+        """Let TICKs fall due when no frame comes, show how it goes, and end when the time is over."""
+        deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
         told = shown = 0.0
-        while True:
-            now_ns, now = self.clock.now_ns(), time.monotonic()
-            if self.until_ns is not None and now_ns >= self.until_ns:
-                return
-            if deadline is not None and now >= deadline:
+        while not limits.stop.is_set():
+            now_ns, now = self.now_ns(), time.monotonic()
+            if (end_ns is not None and now_ns >= end_ns) or (deadline is not None and now >= deadline):
                 return
             self.sequencer.advance(now_ns)
             self.journal.check()
-            if self.progress is not None and now - told >= 0.2:
+            if limits.progress is not None and now - told >= PROGRESS_S:
                 told = now
-                self.progress(self.core, now_ns)
+                limits.progress(_frames(pool.status()), *self.tally.live_books, now_ns)
             if now - shown >= PUBLISH_S:
                 shown = now
                 written = journal_status(self.journal, self.sequencer.next_seq - 1)
-                self.publisher.publish(self.tally, [self.pool], engine_ns=now_ns, written=written)
+                self.publisher.publish(self.tally, [pool], engine_ns=now_ns, written=written)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.stop.wait(), PULSE_S)
-                return
+                await asyncio.wait_for(limits.stop.wait(), PULSE_S)
+
+    def result(self, source: str, status: PoolStatus, *, speed_milli: int = 1000, shift_ns: int = 0) -> RecordingResult:
+        """Return what was recorded."""
+        connects = sum(max(connection.connects - 1, 0) for connection in status.connections)
+        names = ("events", "quarantined", "stale")
+        counts: dict[str, Any] = {"frames": _frames(status)}
+        for name, (codes, found) in zip(names, self.counts.items(), strict=True):
+            counts[name] = {codes(code).name.lower(): n for code, n in sorted(found.items())}
+        return RecordingResult(
+            self.first_seq, self.sequencer.next_seq - 1, self.first_ns, self.sequencer.last_ns, source, speed_milli,
+            shift_ns, connects, counts,
+        )  # fmt: skip
+
+
+def _frames(status: PoolStatus) -> int:
+    return sum(connection.frames for connection in status.connections)

@@ -1,4 +1,4 @@
-"""What a MarketStream says of itself, in the words of a pool: one connection, a channel for each kind of event."""
+"""What a stream on a polled socket says of itself, as a pool would: one connection, a channel a kind of event."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHANNELS = {
 
 
 class Stream(Protocol):
-    """A stream around a core: `market.stream.MarketStream`, or `wire.spin_stream.SpinStream`."""
+    """A stream around a core: `wire.spin_stream.SpinStream`."""
 
     core: FeedCore
 
@@ -52,7 +52,6 @@ class StreamGauge:
         """Begin before the stream is there."""
         self._meters: dict[int, Meter] = {}
         self._stream: Stream | None = None
-        self._opened_ns = 0
 
     def through(self, emit: Callable[[np.ndarray], object]) -> Callable[[np.ndarray], object]:
         """Return an `emit` that measures a record before handing it on."""
@@ -102,7 +101,7 @@ class StreamGauge:
             open_s=open_s,
             stale_books=() if core.live else (core.instrument.symbol,),
             channels=tuple(
-                _channel(f"{_CHANNELS[kind]}:{name}", meter, core if kind == Kind.DEPTH_DIFF else None, now_ns)
+                _channel(f"{_CHANNELS[kind]} {name.lower()}", meter, core if kind == Kind.DEPTH_DIFF else None, now_ns)
                 for kind, meter in sorted(self._meters.items())
             ),
         )

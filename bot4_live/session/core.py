@@ -15,7 +15,7 @@ from bot4_live.events import Kind, header_of
 from bot4_live.execution.dispatch import Dispatcher
 from bot4_live.execution.ledger import Ledger
 from bot4_live.journal.client import JournalClient
-from bot4_live.market.feed_status import WATCHED, Tally
+from bot4_live.market.feed_status import Tally
 from bot4_live.sequencer import Sequencer
 from bot4_live.session.latency import Latency
 
@@ -61,8 +61,7 @@ class Core:
         self.latency.market(came_ns, int(head["exch_ns"]))
         kind = int(head["kind"])
         self.kinds[kind] += 1
-        if kind in WATCHED:
-            self.tally.take(record)
+        self.tally.see(kind, record)
         if commands:
             self.route(commands, received, frame=True)
 
@@ -80,8 +79,7 @@ class Core:
         commands = self.sequencer.push(record)
         self.ledger.apply(record)
         self.kinds[kind] += 1
-        if kind in WATCHED:
-            self.tally.take(record)
+        self.tally.see(kind, record)
         if kind == Kind.ORDER_FILL:
             reach("after_fill")
         if commands:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,9 @@ from bot4_live.market.feed_core import FeedCore
 from bot4_live.market.feed_status import HUNG_S, STATUS_FILE, Publisher, Tally, read
 from bot4_live.market.feed_table import lines
 from bot4_live.market.live.status import ChannelStatus, ConnectionStatus, PoolStatus, State
-from bot4_live.market.stream import MarketStream
 from bot4_live.market.stream_gauge import StreamGauge
 from bot4_live.settings import Settings
+from bot4_live.wire.spin_stream import SpinStream
 
 MARKET = BTCUSDT_USDM.market
 
@@ -67,9 +68,11 @@ def publisher(shm):
 
 
 def test_records_tell_of_books_verdicts_and_the_clock():
-    handed_on = []
     tally = Tally([BTCUSDT_USDM])
-    emit = tally.through(handed_on.append)
+
+    def emit(made):
+        tally.see(int(header_of(made)["kind"]), made)
+
     for made in (
         record(Kind.BOOK_STALE, a=StaleCause.START),
         record(Kind.DEPTH_SNAPSHOT),
@@ -83,7 +86,6 @@ def test_records_tell_of_books_verdicts_and_the_clock():
         record(Kind.VENUE_OFFSET, a=7, b=3, c=9),
     ):
         emit(made)
-    assert len(handed_on) == 10
     said = tally.as_dict()
     ours, other = said["books"]
     assert (ours["market"], ours["live"], ours["cause"]) == (MARKET, False, "gap")
@@ -156,10 +158,9 @@ def test_the_gauge_of_a_stream(frames, base_ns):
     seen = []
     core = FeedCore(BTCUSDT_USDM, gauge.through(seen.append))
 
-    async def nothing():
-        return b""
-
-    gauge.watch(MarketStream(core, "ws://user:secret@127.0.0.1:1/stream?streams=x", nothing, lambda: base_ns))
+    workers = ThreadPoolExecutor(1)
+    url = "ws://user:secret@127.0.0.1:1/stream?streams=x"
+    gauge.watch(SpinStream(core, url, lambda: workers.submit(bytes), lambda: base_ns, workers=workers))
     (before,) = gauge.status().connections
     assert (before.state, before.url, before.frames) == (State.CONNECTING, "ws://127.0.0.1:1/stream", 0)
     core.on_connect(base_ns)
@@ -169,8 +170,8 @@ def test_the_gauge_of_a_stream(frames, base_ns):
         core.on_frame(base_ns, frames.trade(i + 1, "1.5", "1"))
     (live,) = gauge.status().connections
     depth, trade = live.channels
-    assert (depth.name, depth.frames, depth.stale) == ("depth:BTCUSDT", 1, False)
-    assert (trade.name, trade.frames, trade.gap_p999_s is None) == ("trade:BTCUSDT", 5, False)
+    assert (depth.name, depth.frames, depth.stale) == ("depth btcusdt", 1, False)
+    assert (trade.name, trade.frames, trade.gap_p999_s is None) == ("trade btcusdt", 5, False)
     assert live.bytes > 600
     assert live.stale_books == ()
     core.on_disconnect(base_ns)

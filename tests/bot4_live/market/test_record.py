@@ -211,7 +211,7 @@ def test_kill_9_loses_nothing_that_was_appended_and_a_restart_goes_on(account, t
         (connection,) = said["pools"][0]["connections"]
         assert connection["state"] == "open"
         names = {channel["name"]: channel for channel in connection["channels"]}
-        assert set(names) == {"depth:BTCUSDT", "bookTicker:BTCUSDT", "trade:BTCUSDT"}
+        assert set(names) == {"depth btcusdt", "bookTicker btcusdt", "trade btcusdt"}
         assert all(channel["rate"] > 1 for channel in names.values())
         assert said["books"][0]["live"]
         assert said["clock"]["error_ns"] > 0

@@ -411,6 +411,20 @@ def wait_until():
     return until
 
 
+@pytest.fixture
+def serve_venue(shared_data):
+    """Serve a venue by its name: `async with serve_venue("okx") as (venue, url)`."""
+
+    @contextlib.asynccontextmanager
+    async def start(name, most=1200):
+        speech = next(speech for speech in SPEECHES if speech.venue == name)
+        venue = ReplayVenue(speech(), shared_data / "captures" / speech.file, most)
+        async with serve(venue.handle, "127.0.0.1", 0, compression=None, max_size=None) as server:
+            yield venue, f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
+
+    return start
+
+
 @pytest.fixture(params=[speech.venue for speech in SPEECHES])
 def speech(request):
     """Each venue's protocol."""

@@ -1,0 +1,210 @@
+"""A venue's public REST: what its instruments are (digits), and Binance's depth snapshots.
+
+Documented calls, none of which was tried against a live venue from here: Binance `exchangeInfo` and `depth` (spot,
+USD-M, COIN-M), Kraken `AssetPairs`, OKX `public/instruments`, Coinbase `market/products` (Advanced Trade) and
+`products` (Exchange), Deribit `public/get_instrument`. Requests are claimed from the budget that all processes share;
+weights are Binance's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+
+from bot4_live.execution.rest_budget import Priority, RestBudget, Throttled
+from bot4_live.instrument import Instrument, to_e8
+from bot4_live.market.live.pool import VENUES
+from bot4_live.market.numbers import decimals
+from bot4_live.market.venues.registry import Instruments
+from bot4_live.market.venues.symbols import canonical
+
+DEPTH_LEVELS = 1000
+LONGEST_NAP_S = 5.0
+Digits = tuple[int, int]  # of prices and of quantities
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Where a venue says what an instrument is. `units` finds (tick, lot) as text in the answer; KeyError for none."""
+
+    url: str
+    path: Callable[[str], str]
+    units: Callable[[Any, str], tuple[str, str]]
+    weight: int = 1
+    depth: str = ""  # path of Binance's snapshots
+    depth_weight: int = 20
+
+
+def _binance(answer: Any, name: str) -> tuple[str, str]:
+    row = next((row for row in answer["symbols"] if row["symbol"] == name), None)
+    if row is None:
+        raise KeyError(name)
+    filters = {one["filterType"]: one for one in row["filters"]}
+    return filters["PRICE_FILTER"]["tickSize"], filters["LOT_SIZE"]["stepSize"]
+
+
+def _unit(digits: int) -> str:
+    return f"{Decimal(1).scaleb(-digits):f}"
+
+
+def _kraken(answer: Any, name: str) -> tuple[str, str]:
+    for row in answer["result"].values():
+        # The listing still says XBT/USD where v2 says BTC/USD.
+        if name == row["wsname"] or canonical("kraken", name) == canonical("kraken", row["wsname"]):
+            return _unit(row["pair_decimals"]), _unit(row["lot_decimals"])
+    raise KeyError(name)
+
+
+def _okx_path(name: str) -> str:
+    parts = name.split("-")
+    kind = {2: "SPOT", 5: "OPTION"}.get(len(parts), "SWAP" if parts[-1] == "SWAP" else "FUTURES")
+    family = f"&instFamily={'-'.join(parts[:2])}" if kind == "OPTION" else ""
+    return f"/api/v5/public/instruments?instType={kind}&instId={quote(name)}{family}"
+
+
+def _okx(answer: Any, name: str) -> tuple[str, str]:
+    row = next((row for row in answer["data"] if row["instId"] == name), None)
+    if row is None:
+        raise KeyError(name)
+    return row["tickSz"], row["lotSz"]
+
+
+def _deribit(answer: Any, name: str) -> tuple[str, str]:
+    row = answer["result"]
+    return f"{Decimal(str(row['tick_size'])):f}", f"{Decimal(str(row['min_trade_amount'])):f}"
+
+
+LISTINGS: dict[str, Listing] = {
+    "binance_usdm": Listing(
+        "https://fapi.binance.com", lambda _: "/fapi/v1/exchangeInfo", _binance, depth="/fapi/v1/depth"
+    ),
+    "binance_coinm": Listing(
+        "https://dapi.binance.com", lambda _: "/dapi/v1/exchangeInfo", _binance, depth="/dapi/v1/depth"
+    ),
+    "binance_spot": Listing(
+        "https://api.binance.com", lambda name: f"/api/v3/exchangeInfo?symbol={quote(name)}", _binance, weight=20,
+        depth="/api/v3/depth", depth_weight=50,
+    ),
+    "kraken": Listing("https://api.kraken.com", lambda _: "/0/public/AssetPairs", _kraken),
+    "kraken_v1": Listing("https://api.kraken.com", lambda _: "/0/public/AssetPairs", _kraken),
+    "okx": Listing("https://www.okx.com", _okx_path, _okx),
+    "deribit": Listing(
+        "https://www.deribit.com", lambda name: f"/api/v2/public/get_instrument?instrument_name={quote(name)}", _deribit
+    ),
+    "coinbase": Listing(
+        "https://api.coinbase.com", lambda name: f"/api/v3/brokerage/market/products/{quote(name)}",
+        lambda row, _: (row["price_increment"], row["base_increment"]),
+    ),
+    "coinbase_exchange": Listing(
+        "https://api.exchange.coinbase.com", lambda name: f"/products/{quote(name)}",
+        lambda row, _: (row["quote_increment"], row["base_increment"]),
+    ),
+}  # fmt: skip
+
+
+class VenueRest:
+    """Public GETs of one venue over one keep-alive connection; an async context manager. Raises OSError, one line."""
+
+    def __init__(self, venue: str, url: str | None = None, *, timeout_s: float = 10.0) -> None:
+        """Name the venue; `url` is its public address unless given."""
+        self.venue, self.listing = venue, LISTINGS[venue]
+        self.url = (url or self.listing.url).rstrip("/")
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._answers: dict[str, Any] = {}
+
+    async def __aenter__(self) -> VenueRest:
+        """Open the session."""
+        self._session = aiohttp.ClientSession(timeout=self._timeout)
+        self._budget = RestBudget(self.url)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        await self._session.close()
+        self._budget.close()
+
+    async def _get(self, path: str, weight: int, priority: Priority) -> bytes:
+        while True:
+            try:
+                ticket = self._budget.claim(weight, priority)
+                break
+            except Throttled as stop:
+                await asyncio.sleep(min(stop.wait_s, LONGEST_NAP_S))
+        try:
+            async with self._session.get(f"{self.url}{path}") as response:
+                body = await response.read()
+                text = body[:500].decode(errors="replace") if response.status != 200 else ""
+                self._budget.note(ticket, response.status, response.headers, text=text)
+        except (TimeoutError, aiohttp.ClientError) as error:
+            cause = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+            raise ConnectionError(f"{self.url} cannot be reached ({cause})") from None
+        if response.status != 200:
+            raise ConnectionError(f"GET {self.url}{path}: HTTP {response.status} {body[:120]!r}")
+        return body
+
+    async def depth(self, symbol: str) -> bytes:
+        """Return Binance's raw depth snapshot of a symbol."""
+        path = f"{self.listing.depth}?symbol={quote(symbol.upper())}&limit={DEPTH_LEVELS}"
+        return await self._get(path, self.listing.depth_weight, Priority.SNAPSHOT)
+
+    async def units(self, name: str) -> tuple[str, str]:
+        """Return tick and lot of an instrument as the venue writes them. Raises ValueError when it has none such."""
+        path = self.listing.path(name)
+        if path not in self._answers:
+            body = await self._get(path, self.listing.weight, Priority.QUERY)
+            try:
+                self._answers[path] = orjson.loads(body)
+            except orjson.JSONDecodeError:
+                raise ValueError(f"{self.url}{path}: no JSON: {body[:80]!r}") from None
+        try:
+            tick, lot = self.listing.units(self._answers[path], name)
+            if Decimal(tick) <= 0 or Decimal(lot) <= 0:
+                raise InvalidOperation
+        except (KeyError, IndexError, TypeError, ValueError, InvalidOperation):
+            raise ValueError(
+                f"{self.venue} does not list {name} at {self.url}; check its name, or give its digits: "
+                f"--symbol {name}=PRICE_DIGITS,SIZE_DIGITS"
+            ) from None
+        return tick, lot
+
+
+async def instruments_of(
+    venue: str, names: Mapping[str, Digits | None], rest: VenueRest
+) -> Instruments | dict[str, Instrument]:
+    """Return the instruments of `names` as `open_pool` takes them; the digits of those that have none are asked for.
+
+    Binance's have the venue's tick and lot; those of the others one unit of the last digit, because a venue may change
+    its tick and not its digits. Raises ValueError for what is not listed, OSError when the venue does not answer.
+    """
+    units = {
+        name: (_unit(digits[0]), _unit(digits[1])) if digits is not None else await rest.units(name)
+        for name, digits in names.items()
+    }
+    feed = VENUES[venue].feed
+    if feed is None:
+        return {
+            name: Instrument(
+                id=number, version=1, venue=venue, symbol=name, tick_e8=to_e8(tick), lot_e8=to_e8(lot),
+                price_digits=decimals(tick), qty_digits=decimals(lot),
+            )
+            for number, (name, (tick, lot)) in enumerate(units.items())
+        }  # fmt: skip
+    found = Instruments(feed.venue)
+    for name, (tick, lot) in units.items():
+        found.declare(name, decimals(tick), decimals(lot))
+    return found
+
+
+def named(instruments: Instruments | Mapping[str, Instrument], names: Iterable[str]) -> dict[str, Instrument]:
+    """Return the instruments of `names` by these names."""
+    return {name: found for name in names if (found := instruments.get(name)) is not None}
