@@ -37,8 +37,8 @@ def require_loopback(url: str) -> None:
     """Raise ValueError for an endpoint that is not this machine."""
     if not is_loopback(url):
         raise ValueError(
-            f"{url} is not on this machine; only the simulated exchange is allowed for now: "
-            "start `bot4 exchange` and use its address"
+            f"{url} is not on this machine; start `bot4 exchange` and use its address, or record a venue's public "
+            "market data with `bot4 record --venue NAME --symbol NAME --public`"
         )
 
 
