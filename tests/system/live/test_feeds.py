@@ -10,9 +10,9 @@ from bot4_live.market.feed_table import lines
 pytestmark = pytest.mark.system
 
 
-@pytest.mark.parametrize("transport", ["async", "spin"])
+@pytest.mark.parametrize("transport", ["async", pytest.param("spin", marks=pytest.mark.slow)])
 def test_a_session_shows_its_feeds(stack, transport):
-    process, ready, _ = stack.start_runner(BOT4_TRANSPORT=transport)
+    process, ready, _ = stack.start_runner(BOT4_TRANSPORT=transport, BOT4_SPIN_FORCE="1")
     assert ready, stack.log("live")
     folder = stack.settings.shm_dir
     kinds = {"depth btcusdt", "bookTicker btcusdt", "trade btcusdt"}
