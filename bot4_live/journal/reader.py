@@ -16,7 +16,7 @@ import numpy as np
 from google_crc32c import value as crc32c
 
 from bot4_live.events import FIRST_COMMAND, HEADER, HEADER_SIZE, LAST_COMMAND, SCHEMA
-from bot4_live.journal.layout import SegmentHeader, seal_name
+from bot4_live.journal.layout import SegmentHeader
 from bot4_live.journal.raw_log import RawFrame, RawReader
 
 RESTORE = "restore it from a backup"
@@ -81,6 +81,9 @@ def read_segment(path: Path) -> Segment:
     Raises ValueError when the file is no segment, or a sealed one is damaged; an unsealed one ends at its first
     record that is not whole.
     """
+    seal_path = path.with_suffix(".seal.json")
+    # First the seal, then the bytes: a seal that comes in between says more than was read.
+    seal = read_seal(seal_path) if seal_path.exists() else None
     with path.open("rb") as file:
         buffer = np.fromfile(file, np.uint8, count=_written(file.fileno()))
     data = memoryview(buffer.data)
@@ -90,8 +93,6 @@ def read_segment(path: Path) -> Segment:
         raise ValueError(f"{path}: {error}; {RESTORE}") from error
     if header.schema > SCHEMA:
         raise ValueError(f"{path} was written by a newer schema ({header.schema} > {SCHEMA}); update bot4 to read it")
-    seal_path = path.with_name(seal_name(header.first_seq))
-    seal = read_seal(seal_path) if seal_path.exists() else None
     offsets = []
     size = buffer.size
     while at + HEADER_SIZE <= size:
@@ -143,7 +144,11 @@ class Journal:
     def segments(self, *, sealed_only: bool = False) -> Iterator[Segment]:
         """Read the segments in log order."""
         for path in self.paths(sealed_only=sealed_only):
-            yield read_segment(path)
+            try:
+                segment = read_segment(path)
+            except FileNotFoundError:  # its writer has ended and it was empty
+                continue
+            yield segment
 
     def seals(self) -> list[dict[str, Any]]:
         """Return the seals in log order, each with `path` added."""

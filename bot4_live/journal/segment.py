@@ -100,14 +100,18 @@ class SegmentWriter:
     def _open(self, header: SegmentHeader) -> None:
         self.header = header
         self.path = self.directory / segment_name(header.first_seq)
-        spare = next(iter(sorted(self.directory.glob("spare-*.b4s~"))), None)
+        spare = next(iter(sorted(self.directory.glob("spare-[0-9].b4s~"))), None)
+        # It gets its name with its header: whoever reads a journal in use sees no segment without one.
+        unnamed = self.directory / "spare-next.b4s~"
+        unnamed.unlink(missing_ok=True)
         if spare is not None and spare.stat().st_size == self.segment_bytes:
-            os.replace(spare, self.path)
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            os.replace(spare, unnamed)
+        self._fd = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         os.posix_fallocate(self._fd, 0, self.segment_bytes)
         head = header.encode()
         write_whole(self._fd, head, 0)
         os.fsync(self._fd)
+        os.replace(unnamed, self.path)
         sync_path(self.directory)
         self.offset = len(head)
         self._pending = bytearray()

@@ -1,5 +1,6 @@
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot4_live.clock import DAY_NS
-from bot4_live.events import Kind
+from bot4_live.events import Kind, header_of
 from bot4_live.journal.layout import SegmentHeader, raw_name, seal_name, segment_name
 from bot4_live.journal.local import LocalJournal
 from bot4_live.journal.raw_log import RawReader
@@ -47,6 +48,39 @@ def test_a_segment_in_use_is_read_without_its_unwritten_rest(
         pytest.skip("this file system does not say where a file's data ends")
     assert segment.buffer.size < 1 << 20
     writer.close()
+
+
+def test_a_journal_is_read_whole_at_any_moment_of_its_writing(
+    tmp_path: Path, header: SegmentHeader, make_record: Make
+) -> None:
+    records = [bytes(make_record(seq)) for seq in range(1, 4000)]
+    written, ended = 0, threading.Event()
+
+    def write() -> None:
+        nonlocal written
+        try:
+            journal = SegmentWriter(tmp_path, header, segment_bytes=1 << 14)
+            for number, record in enumerate(records, 1):
+                journal.append(bytearray(record))
+                if number % 10 == 0:
+                    journal.flush()
+                    written = number
+            journal.close()
+        finally:
+            ended.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    reads = 0
+    while not ended.is_set():
+        at_least = written
+        seqs = [int(header_of(record)["seq"]) for record in Journal(tmp_path).records()]
+        assert seqs == list(range(1, len(seqs) + 1))
+        assert len(seqs) >= at_least
+        reads += 1
+    writer.join()
+    assert reads > 10
+    assert Journal(tmp_path).last_seq == len(records)
 
 
 def test_rotation_seals_whole_segments_in_order(tmp_path: Path, header: SegmentHeader, make_record: Make) -> None:

@@ -40,8 +40,9 @@ from bot4_live.wire.spin_stream import SpinStream
 TOKEN = "for-tests"
 SPEED_MILLI = 4000
 TIMES = StreamTimes(
-    first_backoff_s=0.02, longest_backoff_s=0.2, silence_s=3.0, snapshot_retry_s=0.02, open_timeout_s=5.0
-)
+    first_backoff_s=0.02, longest_backoff_s=0.2, silence_s=3.0, snapshot_retry_s=0.02, open_timeout_s=5.0,
+    breaker_open_s=0.5,
+)  # fmt: skip
 MEMORY_BYTES = 64 << 20  # what any fault may add to this process
 
 
