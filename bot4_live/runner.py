@@ -244,7 +244,12 @@ class Runner:
         context, core = self.context, self.context.core
         url = stream_url(self.settings.ws_url, context.instrument.symbol)
         gauge = StreamGauge()
-        feed = self.feed = PathFeed(context.instrument, gauge.through(core.on_market), core.journal)
+        feed = self.feed = PathFeed(
+            context.instrument,
+            gauge.through(core.on_market),
+            core.journal,
+            liquidation_usd=self.settings.liquidation_usd,
+        )
         market = self.market = HotMarket(core, feed, gauge)
         if self.settings.transport == "async":
             self.connections = stream = MarketStream(

@@ -120,6 +120,7 @@ def _import(job: _Job, capture: Path, keep_whole: bool) -> dict[str, Any]:
             venue=venue_of(capture) if not keep_whole else None,
             keep_whole=keep_whole,
             until_ns=job.until_ns,
+            liquidation_usd=job.settings.liquidation_usd,
             settings=job.settings.public(),
             progress=lambda n: _tell(f"{n:,} frames imported"),
             stop=lambda: bool(stopped),

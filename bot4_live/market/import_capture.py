@@ -20,6 +20,7 @@ from bot4_live.journal.local import LocalJournal
 from bot4_live.journal.reader import Journal
 from bot4_live.market.capture import CaptureError, read_capture
 from bot4_live.market.feed_core import FeedCore
+from bot4_live.market.liquidations import LARGE_LIQUIDATION_USD
 from bot4_live.market.venues.base import VenueFeed
 from bot4_live.market.venues.capture import read_venue_capture
 from bot4_live.market.venues.registry import Instruments
@@ -137,6 +138,7 @@ def import_capture(
     ticks: bool = True,
     keep_whole: bool = False,
     until_ns: int | None = None,
+    liquidation_usd: float = LARGE_LIQUIDATION_USD,
     settings: dict[str, object] | None = None,
     progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -146,8 +148,8 @@ def import_capture(
     `venue` reads another venue's capture, all its instruments, their digits inferred; without it, it is Binance's and
     of `instrument`. `keep_whole` (Binance's only) goes on with what is whole of a damaged file (said in `damage`);
     `progress(frames)` is called now and then; `stop()` true ends the import cleanly, as does the first frame after
-    `until_ns`. An import that fails leaves the journal as it was: the capture can be imported again. Raises
-    CaptureError, OSError, ValueError.
+    `until_ns`. Liquidations worth `liquidation_usd` are marked. An import that fails leaves the journal as it was: the
+    capture can be imported again. Raises CaptureError, OSError, ValueError.
     """
     damage: list[CaptureError] = []
     followed: Followed = instrument
@@ -173,9 +175,9 @@ def import_capture(
         sequencer = Sequencer(journal, None, first_ns, first_seq, ticks=ticks)
         core: FeedCore | _Pushed
         if venue is not None:
-            core = _Pushed(venue(instruments, journal), sequencer.push)
+            core = _Pushed(venue(instruments, journal, liquidation_usd=liquidation_usd), sequencer.push)
         else:
-            core = FeedCore(instrument, sequencer.push, journal)
+            core = FeedCore(instrument, sequencer.push, journal, liquidation_usd=liquidation_usd)
         for record in session_records(followed, first_ns):
             sequencer.push(record)
         core.on_connect(first_ns)

@@ -89,7 +89,8 @@ async def record_exchange(
             work.offset(*clock.anchor)
             clock.on_anchor = work.offset
             stream = MarketStream(
-                FeedCore(instrument, work.emit, work.journal), stream_url(settings.ws_url, settings.symbol),
+                FeedCore(instrument, work.emit, work.journal, liquidation_usd=settings.liquidation_usd),
+                stream_url(settings.ws_url, settings.symbol),
                 api.depth, clock.now_ns, times=times, quiet=lambda: clock.paused,
             )  # fmt: skip
             end_ns = None if limits.until_ns is None else limits.until_ns + shift
@@ -130,6 +131,7 @@ async def record_venue(
             pool = open_pool(
                 venue, list(names), work.emit, work.journal, instruments=instruments, url=url, remote=public,
                 now_ns=clock.now_ns, fetch_snapshot=rest.depth, times=times,
+                liquidation_usd=settings.liquidation_usd,
             )  # fmt: skip
             await work.run(pool, limits, limits.until_ns)
         return work.result(venue, pool.status())

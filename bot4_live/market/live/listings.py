@@ -1,4 +1,4 @@
-"""A venue's public REST: what its instruments are (digits), and Binance's depth snapshots.
+"""A venue's public REST: what its instruments are (digits, contracts), and Binance's depth snapshots.
 
 Documented calls, none of which was tried against a live venue from here: Binance `exchangeInfo` and `depth` (spot,
 USD-M, COIN-M), Kraken `AssetPairs`, OKX `public/instruments`, Coinbase `market/products` (Advanced Trade) and
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import aiohttp
@@ -23,7 +23,8 @@ from bot4_live.execution.rest_budget import Priority, RestBudget, Throttled
 from bot4_live.instrument import Instrument, to_e8
 from bot4_live.market.live.pool import VENUES
 from bot4_live.market.numbers import decimals
-from bot4_live.market.venues.registry import Instruments
+from bot4_live.market.venues.contracts import Contract, binance_coinm_contract, deribit_contract, okx_contract
+from bot4_live.market.venues.registry import COINS, Instruments
 from bot4_live.market.venues.symbols import canonical
 
 DEPTH_LEVELS = 1000
@@ -31,35 +32,49 @@ LONGEST_NAP_S = 5.0
 Digits = tuple[int, int]  # of prices and of quantities
 
 
+class Listed(NamedTuple):
+    """What a venue says of an instrument: tick and lot as it writes them, and the worth of size 1."""
+
+    tick: str
+    lot: str
+    contract: Contract = COINS
+
+
 @dataclass(frozen=True)
 class Listing:
-    """Where a venue says what an instrument is. `units` finds (tick, lot) as text in the answer; KeyError for none."""
+    """Where a venue says what an instrument is. `read(answer, name)` finds it; KeyError for none."""
 
     url: str
     path: Callable[[str], str]
-    units: Callable[[Any, str], tuple[str, str]]
+    read: Callable[[Any, str], Listed]
     weight: int = 1
     depth: str = ""  # path of Binance's snapshots
     depth_weight: int = 20
 
 
-def _binance(answer: Any, name: str) -> tuple[str, str]:
+def _binance(answer: Any, name: str) -> Listed:
     row = next((row for row in answer["symbols"] if row["symbol"] == name), None)
     if row is None:
         raise KeyError(name)
     filters = {one["filterType"]: one for one in row["filters"]}
-    return filters["PRICE_FILTER"]["tickSize"], filters["LOT_SIZE"]["stepSize"]
+    return Listed(filters["PRICE_FILTER"]["tickSize"], filters["LOT_SIZE"]["stepSize"])
+
+
+def _coinm(answer: Any, name: str) -> Listed:
+    listed = _binance(answer, name)
+    row = next(row for row in answer["symbols"] if row["symbol"] == name)
+    return listed._replace(contract=binance_coinm_contract(row))
 
 
 def _unit(digits: int) -> str:
     return f"{Decimal(1).scaleb(-digits):f}"
 
 
-def _kraken(answer: Any, name: str) -> tuple[str, str]:
+def _kraken(answer: Any, name: str) -> Listed:
     for row in answer["result"].values():
         # The listing still says XBT/USD where v2 says BTC/USD.
         if name == row["wsname"] or canonical("kraken", name) == canonical("kraken", row["wsname"]):
-            return _unit(row["pair_decimals"]), _unit(row["lot_decimals"])
+            return Listed(_unit(row["pair_decimals"]), _unit(row["lot_decimals"]))
     raise KeyError(name)
 
 
@@ -70,16 +85,17 @@ def _okx_path(name: str) -> str:
     return f"/api/v5/public/instruments?instType={kind}&instId={quote(name)}{family}"
 
 
-def _okx(answer: Any, name: str) -> tuple[str, str]:
+def _okx(answer: Any, name: str) -> Listed:
     row = next((row for row in answer["data"] if row["instId"] == name), None)
     if row is None:
         raise KeyError(name)
-    return row["tickSz"], row["lotSz"]
+    return Listed(row["tickSz"], row["lotSz"], okx_contract(row))
 
 
-def _deribit(answer: Any, name: str) -> tuple[str, str]:
+def _deribit(answer: Any, name: str) -> Listed:
     row = answer["result"]
-    return f"{Decimal(str(row['tick_size'])):f}", f"{Decimal(str(row['min_trade_amount'])):f}"
+    tick, lot = (f"{Decimal(str(row[name])):f}" for name in ("tick_size", "min_trade_amount"))
+    return Listed(tick, lot, deribit_contract(row))
 
 
 LISTINGS: dict[str, Listing] = {
@@ -87,7 +103,7 @@ LISTINGS: dict[str, Listing] = {
         "https://fapi.binance.com", lambda _: "/fapi/v1/exchangeInfo", _binance, depth="/fapi/v1/depth"
     ),
     "binance_coinm": Listing(
-        "https://dapi.binance.com", lambda _: "/dapi/v1/exchangeInfo", _binance, depth="/dapi/v1/depth"
+        "https://dapi.binance.com", lambda _: "/dapi/v1/exchangeInfo", _coinm, depth="/dapi/v1/depth"
     ),
     "binance_spot": Listing(
         "https://api.binance.com", lambda name: f"/api/v3/exchangeInfo?symbol={quote(name)}", _binance, weight=20,
@@ -101,11 +117,11 @@ LISTINGS: dict[str, Listing] = {
     ),
     "coinbase": Listing(
         "https://api.coinbase.com", lambda name: f"/api/v3/brokerage/market/products/{quote(name)}",
-        lambda row, _: (row["price_increment"], row["base_increment"]),
+        lambda row, _: Listed(row["price_increment"], row["base_increment"]),
     ),
     "coinbase_exchange": Listing(
         "https://api.exchange.coinbase.com", lambda name: f"/products/{quote(name)}",
-        lambda row, _: (row["quote_increment"], row["base_increment"]),
+        lambda row, _: Listed(row["quote_increment"], row["base_increment"]),
     ),
 }  # fmt: skip
 
@@ -157,8 +173,8 @@ class VenueRest:
         path = f"{self.listing.depth}?symbol={quote(symbol.upper())}&limit={DEPTH_LEVELS}"
         return await self._get(path, self.listing.depth_weight, Priority.SNAPSHOT)
 
-    async def units(self, name: str) -> tuple[str, str]:
-        """Return tick and lot of an instrument as the venue writes them. Raises ValueError when it has none such."""
+    async def listed(self, name: str) -> Listed:
+        """Return what the venue says of an instrument. Raises ValueError when it has none such."""
         path = self.listing.path(name)
         if path not in self._answers:
             body = await self._get(path, self.listing.weight, Priority.QUERY)
@@ -167,27 +183,28 @@ class VenueRest:
             except orjson.JSONDecodeError:
                 raise ValueError(f"{self.url}{path}: no JSON: {body[:80]!r}") from None
         try:
-            tick, lot = self.listing.units(self._answers[path], name)
-            if Decimal(tick) <= 0 or Decimal(lot) <= 0:
+            listed = self.listing.read(self._answers[path], name)
+            if Decimal(listed.tick) <= 0 or Decimal(listed.lot) <= 0:
                 raise InvalidOperation
         except (KeyError, IndexError, TypeError, ValueError, InvalidOperation):
             raise ValueError(
                 f"{self.venue} does not list {name} at {self.url}; check its name, or give its digits: "
                 f"--symbol {name}=PRICE_DIGITS,SIZE_DIGITS"
             ) from None
-        return tick, lot
+        return listed
 
 
 async def instruments_of(
     venue: str, names: Mapping[str, Digits | None], rest: VenueRest
 ) -> Instruments | dict[str, Instrument]:
-    """Return the instruments of `names` as `open_pool` takes them; the digits of those that have none are asked for.
+    """Return the instruments of `names` as `open_pool` takes them; those without digits are asked for.
 
     Binance's have the venue's tick and lot; those of the others one unit of the last digit, because a venue may change
-    its tick and not its digits. Raises ValueError for what is not listed, OSError when the venue does not answer.
+    its tick and not its digits. Sizes of those that have digits here count as coins. Raises ValueError for what is not
+    listed, OSError when the venue does not answer.
     """
-    units = {
-        name: (_unit(digits[0]), _unit(digits[1])) if digits is not None else await rest.units(name)
+    told = {
+        name: Listed(_unit(digits[0]), _unit(digits[1])) if digits is not None else await rest.listed(name)
         for name, digits in names.items()
     }
     feed = VENUES[venue].feed
@@ -195,13 +212,14 @@ async def instruments_of(
         return {
             name: Instrument(
                 id=number, version=1, venue=venue, symbol=name, tick_e8=to_e8(tick), lot_e8=to_e8(lot),
-                price_digits=decimals(tick), qty_digits=decimals(lot),
+                price_digits=decimals(tick), qty_digits=decimals(lot), contract_e8=contract.contract_e8,
+                inverse=contract.inverse,
             )
-            for number, (name, (tick, lot)) in enumerate(units.items())
+            for number, (name, (tick, lot, contract)) in enumerate(told.items())
         }  # fmt: skip
     found = Instruments(feed.venue)
-    for name, (tick, lot) in units.items():
-        found.declare(name, decimals(tick), decimals(lot))
+    for name, (tick, lot, contract) in told.items():
+        found.declare(name, decimals(tick), decimals(lot), contract=contract)
     return found
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from bot4_live.instrument import Instrument
 from bot4_live.market.feed_core import FeedCore, RawLog
+from bot4_live.market.liquidations import LARGE_LIQUIDATION_USD
 from bot4_live.market.live.binance_reader import BinanceReader, Fetch
 from bot4_live.market.live.connection import Surroundings, surroundings
 from bot4_live.market.live.patience import StreamTimes
@@ -108,6 +109,7 @@ def open_pool(
     quiet: Callable[[], bool] = lambda: False,
     on_batch: Callable[[], None] | None = None,
     seed: int | None = None,
+    liquidation_usd: float = LARGE_LIQUIDATION_USD,
     **feed: Any,
 ) -> Pool:
     """Return a pool that follows `names`, the venue's own names of instruments, of one of VENUES.
@@ -116,7 +118,8 @@ def open_pool(
     by symbol, for the others their Instruments. `fetch_snapshot(symbol)` gives Binance's raw depth snapshots; it keeps
     to the REST budget. `url` is the venue's public one unless given; one that is not on this machine is refused unless
     `remote` is asked for. `per_connection` is how many instruments share a connection, at most what the venue's limits
-    allow. `feed` goes to the venue's feed (Kraken's `depth`, Deribit's `interval`). Raises ValueError.
+    allow. Liquidations worth `liquidation_usd` are marked. `feed` goes to the venue's feed
+    (Kraken's `depth`, Deribit's `interval`). Raises ValueError.
     """
     known = VENUES.get(venue)
     if known is None:
@@ -143,8 +146,12 @@ def open_pool(
     if known.feed is None:
         if fetch_snapshot is None:
             raise ValueError(f"{venue}: its books begin with a REST snapshot; give fetch_snapshot")
-        cores = {name.lower(): FeedCore(_instrument(instruments, name), emit, raw_log) for name in names}
+        cores = {
+            name.lower(): FeedCore(_instrument(instruments, name), emit, raw_log, liquidation_usd=liquidation_usd)
+            for name in names
+        }
         return Pool(venue, around, _binance_shards(venue, known, url, groups, cores, fetch_snapshot, around))
+    feed["liquidation_usd"] = liquidation_usd
     if venue == "kraken_v1":
         feed["protocol"] = 1
     shards = []

@@ -17,6 +17,7 @@ import numpy as np
 
 from bot4_live.events import Kind, Reason, StaleCause
 from bot4_live.market.feed_core import RawLog
+from bot4_live.market.liquidations import LARGE_LIQUIDATION_USD
 from bot4_live.market.numbers import BrokenNumber
 from bot4_live.market.venues import records
 from bot4_live.market.venues.emitter import (
@@ -46,9 +47,11 @@ class VenueFeed(Emitter, ABC):
     removes_what_is_there: ClassVar[bool] = False  # a removal of a level we lack says that an update is missing
     tickers_by: ClassVar[str] = ""  # "arrival" or "time": how tickers and updates are ordered, see venues.claims
 
-    def __init__(self, instruments: Instruments, raw_log: RawLog | None = None) -> None:
+    def __init__(
+        self, instruments: Instruments, raw_log: RawLog | None = None, *, liquidation_usd: float = LARGE_LIQUIDATION_USD
+    ) -> None:
         """Follow `instruments`, all stale. Frames go to `raw_log`, refused ones too."""
-        super().__init__(instruments, raw_log)
+        super().__init__(instruments, raw_log, liquidation_usd=liquidation_usd)
         self.books = {name: VenueBook(name, instrument) for name, instrument in instruments}
         self.last_frame_ns = 0
         self.last_refused: tuple[Reason, str] | None = None

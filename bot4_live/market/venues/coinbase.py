@@ -18,6 +18,7 @@ import numpy as np
 
 from bot4_live.events import Field, Reason
 from bot4_live.market.feed_core import RawLog
+from bot4_live.market.liquidations import LARGE_LIQUIDATION_USD
 from bot4_live.market.venues.base import RawLevels, Refused, VenueFeed
 from bot4_live.market.venues.coinbase_frames import decoded, request
 from bot4_live.market.venues.ladder import VenueBook
@@ -99,9 +100,11 @@ class CoinbaseFeed(VenueFeed):
 
     venue: ClassVar[str] = "coinbase"
 
-    def __init__(self, instruments: Instruments, raw_log: RawLog | None = None) -> None:
+    def __init__(
+        self, instruments: Instruments, raw_log: RawLog | None = None, *, liquidation_usd: float = LARGE_LIQUIDATION_USD
+    ) -> None:
         """Follow `instruments`, all stale."""
-        super().__init__(instruments, raw_log)
+        super().__init__(instruments, raw_log, liquidation_usd=liquidation_usd)
         self._last = -1
         for book in self.books.values():
             book.chained = True

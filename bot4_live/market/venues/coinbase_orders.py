@@ -24,6 +24,7 @@ import numpy as np
 
 from bot4_live.events import Field, Reason
 from bot4_live.market.feed_core import RawLog
+from bot4_live.market.liquidations import LARGE_LIQUIDATION_USD
 from bot4_live.market.numbers import BrokenNumber
 from bot4_live.market.venues.coinbase_exchange import read_ticker
 from bot4_live.market.venues.coinbase_frames import decoded, request
@@ -122,9 +123,10 @@ class CoinbaseOrdersFeed(OrdersFeed):
         *,
         channel: Literal["full", "level3"] = "full",
         signed: Callable[[], Mapping[str, str]] | None = None,
+        liquidation_usd: float = LARGE_LIQUIDATION_USD,
     ) -> None:
         """Begin stale. `signed` returns what signs a subscription made now (see venues.credentials)."""
-        super().__init__(instruments, raw_log)
+        super().__init__(instruments, raw_log, liquidation_usd=liquidation_usd)
         self._channel, self._signed = channel, signed
         self._schema: dict[str, tuple[str, ...]] = dict(SCHEMA)
         self._products: dict[str, _Product] = {}

@@ -22,6 +22,7 @@ import msgspec
 
 from bot4_live.events import Field, Reason
 from bot4_live.market.feed_core import RawLog
+from bot4_live.market.liquidations import LARGE_LIQUIDATION_USD
 from bot4_live.market.venues.base import Refused, VenueFeed
 from bot4_live.market.venues.ladder import VenueBook
 from bot4_live.market.venues.registry import Instruments
@@ -150,9 +151,16 @@ class DeribitFeed(VenueFeed):
     venue: ClassVar[str] = "deribit"
     tickers_by: ClassVar[str] = "time"
 
-    def __init__(self, instruments: Instruments, raw_log: RawLog | None = None, *, interval: str = "100ms") -> None:
+    def __init__(
+        self,
+        instruments: Instruments,
+        raw_log: RawLog | None = None,
+        *,
+        interval: str = "100ms",
+        liquidation_usd: float = LARGE_LIQUIDATION_USD,
+    ) -> None:
         """Follow `instruments`, all stale. Raises ValueError for an interval that the venue does not have."""
-        super().__init__(instruments, raw_log)
+        super().__init__(instruments, raw_log, liquidation_usd=liquidation_usd)
         if interval not in _INTERVALS:
             raise ValueError(f"Deribit's intervals are {', '.join(_INTERVALS)}, not {interval!r}")
         self._interval = interval

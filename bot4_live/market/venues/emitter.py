@@ -85,11 +85,16 @@ class VenueCounts:
 class Emitter:
     """Makes the records of one frame at a time."""
 
-    def __init__(self, instruments: Instruments, raw_log: RawLog | None = None) -> None:
-        """Begin without a frame. Frames go to `raw_log`, refused ones too."""
+    def __init__(
+        self, instruments: Instruments, raw_log: RawLog | None = None, *, liquidation_usd: float = LARGE_LIQUIDATION_USD
+    ) -> None:
+        """Begin without a frame. Frames go to `raw_log`, refused ones too.
+
+        Liquidations worth `liquidation_usd` are marked (Flag.LARGE).
+        """
         self.instruments = instruments
         self.counts = VenueCounts()
-        self.liquidation_usd = LARGE_LIQUIDATION_USD
+        self._liquidation_usd = liquidation_usd
         self._raw_log = raw_log
         self._out: list[np.ndarray] = []
         self._recv_ns = 0
@@ -159,7 +164,7 @@ class Emitter:
         check_id(trade_id)
         if ticks == 0 or lots == 0:
             raise Refused(Reason.BAD_NUMBER if ticks else Reason.ZERO_PRICE, f"{book.name}: liquidation of nothing")
-        large = is_large(book.instrument, lots, ticks, self.liquidation_usd)
+        large = is_large(book.instrument, lots, ticks, self._liquidation_usd)
         flags = (Flag.SELL if sell else 0) | (Flag.LARGE if large else 0)
         self._values(Kind.LIQUIDATION, book, [(ticks, lots), *_slots(values)], trade_id, exch_ns, flags)
         self.counts.large_liquidations += large

@@ -17,6 +17,7 @@ import msgspec
 
 from bot4_live.events import Field, Reason
 from bot4_live.market.feed_core import RawLog
+from bot4_live.market.liquidations import LARGE_LIQUIDATION_USD
 from bot4_live.market.venues.base import RawLevels, Refused, VenueFeed
 from bot4_live.market.venues.ladder import Level, VenueBook
 from bot4_live.market.venues.registry import Instruments
@@ -129,10 +130,16 @@ class KrakenFeed(VenueFeed):
     removes_what_is_there: ClassVar[bool] = True  # of 1,615 removals in the capture not one is of an unknown level
 
     def __init__(
-        self, instruments: Instruments, raw_log: RawLog | None = None, *, protocol: int = 2, depth: int = 1000
+        self,
+        instruments: Instruments,
+        raw_log: RawLog | None = None,
+        *,
+        protocol: int = 2,
+        depth: int = 1000,
+        liquidation_usd: float = LARGE_LIQUIDATION_USD,
     ) -> None:
         """Begin stale. Raises ValueError for a protocol or depth that the venue does not have."""
-        super().__init__(instruments, raw_log)
+        super().__init__(instruments, raw_log, liquidation_usd=liquidation_usd)
         if protocol not in (1, 2) or depth not in DEPTHS:
             raise ValueError(f"Kraken has protocols 1 and 2 and depths {DEPTHS}; got {protocol} and {depth}")
         self._protocol, self._depth = protocol, depth

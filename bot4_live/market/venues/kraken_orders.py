@@ -22,6 +22,7 @@ import msgspec
 from bot4_live.events import Reason
 from bot4_live.instrument import E8
 from bot4_live.market.feed_core import RawLog
+from bot4_live.market.liquidations import LARGE_LIQUIDATION_USD
 from bot4_live.market.venues.emitter import Refused
 from bot4_live.market.venues.kraken import CHECKED_LEVELS, Number, check_answer, number_text, read_outer
 from bot4_live.market.venues.ladder import VenueBook
@@ -61,10 +62,16 @@ class KrakenOrdersFeed(OrdersFeed):
     venue: ClassVar[str] = "kraken"
 
     def __init__(
-        self, instruments: Instruments, raw_log: RawLog | None = None, *, depth: int = 1000, token: str = ""
+        self,
+        instruments: Instruments,
+        raw_log: RawLog | None = None,
+        *,
+        depth: int = 1000,
+        token: str = "",
+        liquidation_usd: float = LARGE_LIQUIDATION_USD,
     ) -> None:
         """Begin stale. Raises ValueError for a depth that the venue does not have."""
-        super().__init__(instruments, raw_log)
+        super().__init__(instruments, raw_log, liquidation_usd=liquidation_usd)
         if depth not in DEPTHS:
             raise ValueError(f"Kraken's level3 has depths {DEPTHS}; got {depth}")
         self._depth, self._token = depth, token

@@ -16,6 +16,7 @@ import msgspec
 
 from bot4_live.events import Field, Reason
 from bot4_live.market.feed_core import RawLog
+from bot4_live.market.liquidations import LARGE_LIQUIDATION_USD
 from bot4_live.market.venues.base import RawLevels, Refused, VenueFeed
 from bot4_live.market.venues.ladder import VenueBook
 from bot4_live.market.venues.registry import Instruments
@@ -132,9 +133,11 @@ class OkxFeed(VenueFeed):
 
     venue: ClassVar[str] = "okx"
 
-    def __init__(self, instruments: Instruments, raw_log: RawLog | None = None) -> None:
+    def __init__(
+        self, instruments: Instruments, raw_log: RawLog | None = None, *, liquidation_usd: float = LARGE_LIQUIDATION_USD
+    ) -> None:
         """Follow `instruments`, all stale."""
-        super().__init__(instruments, raw_log)
+        super().__init__(instruments, raw_log, liquidation_usd=liquidation_usd)
         self._readers: dict[str, Callable[[_Outer], None]] = {
             "trades": self._read_trades,
             "tickers": self._read_tickers,

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from bot4_live.events import Kind, Reason
 from bot4_live.market.feed_core import RawLog
+from bot4_live.market.liquidations import LARGE_LIQUIDATION_USD
 from bot4_live.market.venues.base import VenueFeed
 from bot4_live.market.venues.emitter import Refused
 from bot4_live.market.venues.ladder import Level, VenueBook
@@ -23,9 +24,11 @@ LONGEST_ID = 64
 class OrdersFeed(VenueFeed):
     """A VenueFeed of orders; `orders[name]` is right exactly while `books[name].live`, and empty otherwise."""
 
-    def __init__(self, instruments: Instruments, raw_log: RawLog | None = None) -> None:
+    def __init__(
+        self, instruments: Instruments, raw_log: RawLog | None = None, *, liquidation_usd: float = LARGE_LIQUIDATION_USD
+    ) -> None:
         """Follow `instruments`, all stale."""
-        super().__init__(instruments, raw_log)
+        super().__init__(instruments, raw_log, liquidation_usd=liquidation_usd)
         self.orders = {name: OrdersBook() for name in self.books}
 
     def forget(self, book: VenueBook) -> None:

@@ -45,8 +45,7 @@ def test_contracts_are_counted_by_what_they_are_worth():
     """100 contracts of 100 USD are 10,000 USD, whatever the price."""
     known = Instruments("okx")
     known.declare("BTC-USD-SWAP", 1, 0, contract=Contract(100 * 10**8, True))
-    feed = OkxFeed(known)
-    feed.liquidation_usd = 10_000
+    feed = OkxFeed(known, liquidation_usd=10_000)
     feed.on_connect(1)
     details = [
         {

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from bot4_live.commands.feeds import command as feeds
 from bot4_live.commands.record import command as record
-from bot4_live.events import Kind
+from bot4_live.events import Flag, Kind
 from bot4_live.journal.reader import Journal
 from bot4_live.market.capture import read_capture
 from bot4_live.market.feed_status import read
@@ -143,12 +143,20 @@ class CoinM:
     def now(self, raw):
         return re.sub(rb'"([ET])":(\d{13})', lambda m: b'"%s":%d' % (m[1], int(m[2]) + self.shift), raw)
 
+    def liquidation(self, contracts):
+        at = time.time_ns() // 1_000_000
+        order = {"s": self.NAME, "ps": "BTCUSD", "S": "SELL", "o": "LIMIT", "f": "IOC", "q": contracts, "p": "60000.0"}
+        order |= {"ap": "60000.0", "X": "FILLED", "l": contracts, "z": contracts, "T": at}
+        return {"stream": "btcusd_perp@forceOrder", "data": {"e": "forceOrder", "E": at, "o": order}}
+
     async def stream(self, request):
         socket = web.WebSocketResponse(max_msg_size=0)
         await socket.prepare(request)
         self.asked.update(request.query["streams"].split("/"))
         for raw in self.frames:
             await socket.send_str(self.now(raw).decode())
+        for contracts in ("9", "10"):  # of 100 USD each
+            await socket.send_str(json.dumps(self.liquidation(contracts)))
         self.sent = True
         with contextlib.suppress(asyncio.CancelledError):
             await socket.receive()
@@ -160,7 +168,7 @@ class CoinM:
             {"filterType": "PRICE_FILTER", "tickSize": "0.1"},
             {"filterType": "LOT_SIZE", "stepSize": "1"},
         ]
-        return web.json_response({"symbols": [{"symbol": self.NAME, "filters": filters}]})
+        return web.json_response({"symbols": [{"symbol": self.NAME, "contractSize": 100, "filters": filters}]})
 
     async def depth(self, request):
         assert (request.query["symbol"], request.query["limit"]) == (self.NAME, "1000")
@@ -182,6 +190,8 @@ async def serving(routes):
 
 
 async def test_binance_is_asked_for_its_listing_and_its_snapshots(shared_data, settings, wait_until):
+    """The contract is in the listing too: 10 of 100 USD are worth the 1000 USD from which on one is marked."""
+    settings = settings.model_copy(update={"liquidation_usd": 1000.0})
     venue = CoinM(shared_data / "captures" / "binance_coinm" / "btcusd_perp_20240808.gz", 3_000)
     routes = [web.get("/stream", venue.stream), web.get("/dapi/v1/exchangeInfo", venue.info)]
     async with serving([*routes, web.get("/dapi/v1/depth", venue.depth)]) as port:
@@ -209,33 +219,44 @@ async def test_binance_is_asked_for_its_listing_and_its_snapshots(shared_data, s
     (segment,) = Journal(settings.journal_dir).segments()
     assert segment.header.market == "binance_coinm:BTCUSD_PERP"
     assert int((segment.headers["kind"] == Kind.DEPTH_DIFF).sum()) == proof.diffs
+    liquidations = segment.headers[segment.headers["kind"] == Kind.LIQUIDATION]
+    assert (liquidations["flags"] & Flag.LARGE != 0).tolist() == [False, True]
 
 
+COINS = (100_000_000, False)
 ANSWERS = {
     # As each venue documents its answer, cut to what is read.
     "kraken": (
         "/0/public/AssetPairs",
         {"result": {"XXBTZUSD": {"wsname": "XBT/USD", "pair_decimals": 1, "lot_decimals": 8}}},
-        "BTC/USD", (1, 8),
+        "BTC/USD", (1, 8), COINS,
     ),
     "okx": (
-        "/api/v5/public/instruments", {"data": [{"instId": "BTC-USDT-SWAP", "tickSz": "0.1", "lotSz": "0.01"}]},
-        "BTC-USDT-SWAP", (1, 2),
+        "/api/v5/public/instruments", {"data": [{
+            "instId": "BTC-USDT-SWAP", "instType": "SWAP", "tickSz": "0.1", "lotSz": "0.01", "ctVal": "0.01",
+            "ctMult": "1", "ctType": "linear",
+        }]},
+        "BTC-USDT-SWAP", (1, 2), (1_000_000, False),
     ),
     "deribit": (
-        "/api/v2/public/get_instrument", {"result": {"tick_size": 0.0005, "min_trade_amount": 0.1}},
-        "BTC-27DEC24-100000-C", (4, 1),
+        "/api/v2/public/get_instrument", {
+            "result": {
+                "tick_size": 0.5, "min_trade_amount": 10, "kind": "future", "instrument_type": "reversed",
+                "contract_size": 10,
+            }
+        },
+        "BTC-PERPETUAL", (1, 0), (100_000_000, True),
     ),
     "coinbase": (
         "/api/v3/brokerage/market/products/BTC-USD", {"price_increment": "0.01", "base_increment": "0.00000001"},
-        "BTC-USD", (2, 8),
+        "BTC-USD", (2, 8), COINS,
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("venue", ANSWERS)
-async def test_digits_are_those_that_the_venue_lists(venue):
-    path, answer, name, wanted = ANSWERS[venue]
+async def test_digits_and_contracts_are_those_that_the_venue_lists(venue):
+    path, answer, name, wanted, contract = ANSWERS[venue]
 
     async def say(_):
         return web.json_response(answer)
@@ -243,6 +264,7 @@ async def test_digits_are_those_that_the_venue_lists(venue):
     async with serving([web.get(path, say)]) as port, VenueRest(venue, f"http://127.0.0.1:{port}") as rest:
         found = (await instruments_of(venue, {name: None}, rest)).get(name)
         assert (found.price_digits, found.qty_digits) == wanted
+        assert (found.contract_e8, found.inverse) == contract
         given = (await instruments_of(venue, {"OTHER": (3, 2)}, rest)).get("OTHER")
         assert (given.price_digits, given.qty_digits, given.tick_e8) == (3, 2, 100_000)
         if venue in ("kraken", "okx"):
