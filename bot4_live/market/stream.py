@@ -32,6 +32,7 @@ class StreamCounts:
     silences: int = 0
     snapshots: int = 0
     snapshot_failures: int = 0
+    renewals: int = 0
 
 
 class MarketStream:
@@ -70,8 +71,9 @@ class MarketStream:
         """Return what happened to the connections so far."""
         tally = self._shard.tally
         return StreamCounts(
-            tally.connects, tally.failures, tally.silences, self._reader.snapshots, self._reader.snapshot_failures
-        )
+            tally.connects, tally.failures, tally.silences, self._reader.snapshots, self._reader.snapshot_failures,
+            tally.renewals,
+        )  # fmt: skip
 
     @property
     def connected(self) -> asyncio.Event:

@@ -93,7 +93,7 @@ class StreamGauge:
             connects=counts.connects,
             failures=counts.failures,
             silences=counts.silences,
-            renewals=0,
+            renewals=counts.renewals,
             frames=core.counts.frames,
             bytes=core.counts.bytes,
             last_frame_ns=core.last_frame_ns,

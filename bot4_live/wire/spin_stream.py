@@ -1,8 +1,8 @@
 """A market stream for `spin`: one polled connection after another around a FeedCore.
 
-The rules are those of `market.stream` (age of data, jittered backoff, snapshots asked for until the core is content);
-here nothing sleeps and nothing waits. Connecting takes a thread, and snapshots come when they are there, so that
-`poll()` always comes back at once.
+The rules are those of `market.stream` (age of data, jittered backoff, snapshots asked for until the core is content, a
+connection renewed before its venue cuts it); here nothing sleeps and nothing waits. Connecting takes a thread, and
+snapshots come when they are there, so that `poll()` always comes back at once.
 """
 
 from __future__ import annotations
@@ -12,13 +12,19 @@ import random
 import ssl
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Protocol
 
+from bot4_live.events import StaleCause
 from bot4_live.market.feed_core import FeedCore
-from bot4_live.market.stream import MAX_FRAME, StreamCounts, StreamTimes
-from bot4_live.wire.spin import SocketClosed, SpinSocket
+from bot4_live.market.live.binance_reader import BinanceReader
+from bot4_live.market.live.connection import Sink
+from bot4_live.market.live.patience import Backoff
+from bot4_live.market.live.shard import RENEWED_AT
+from bot4_live.market.stream import StreamCounts, StreamTimes
+from bot4_live.market.venues.dialects import BinanceDialect
+from bot4_live.wire.spin import SpinSocket
+from bot4_live.wire.spin_link import LinkLost, SpinLink
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +47,8 @@ class SpinStream:
 
     `now_ns` is the engine's clock, `fetch_snapshot` begins to fetch the raw depth snapshot (OSError and ValueError as
     its result are retried), `quiet` says that silence is expected. `take(wire, count)` takes the messages that a poll
-    found; without one they go to the core, one by one. `workers` connect: a pool of one's own if None.
+    found; without one they go to the core, one by one, as they do from two connections in a renewal. `workers` connect:
+    a pool of one's own if None.
 
     >>> pool = ThreadPoolExecutor(1)
     >>> stream = SpinStream(core, "wss://venue/stream", lambda: pool.submit(fetch_snapshot), now_ns)
@@ -71,45 +78,62 @@ class SpinStream:
         self.url, self._context = url, context
         self._fetch_snapshot, self._now_ns, self._quiet = fetch_snapshot, now_ns, quiet
         self._take = take or self._one_by_one
-        self._times = times or StreamTimes()
+        self._times = times = times or StreamTimes()
         self._random = random.Random(seed)
         self._workers, self._own_workers = workers or ThreadPoolExecutor(1, "bot4-spin"), workers is None
-        self._wire: SpinSocket | None = None
-        self._connecting: Future[SpinSocket] | None = None
+        self._name = core.instrument.symbol.lower()
+        self._reader = BinanceReader({self._name: core}, None, now_ns, times)
+        self._link = self._new_link(self._reader.first())
+        self._next: SpinLink | None = None
+        self._merging = False  # a renewal: the reader sees each frame
+        self._renew_at = float("inf")
+        self._since = self._settle_at = 0.0
         self._fetching: Fetching | None = None
-        self._backoff = self._times.first_backoff_s
-        self._next_connect = self._next_fetch = self._opened = self._heard = self._pinged = 0.0
-        self._fetch_wait = self._times.snapshot_retry_s
-        self._pongs = -1  # how many there were when the ping that waits for its answer was sent; -1: none waits
+        self._next_fetch, self._fetch_wait = 0.0, times.snapshot_retry_s
+
+    def _new_link(self, lane: Sink) -> SpinLink:
+        times = self._times
+        backoff = Backoff(times.first_backoff_s, times.longest_backoff_s, self._random)
+        return SpinLink(self.url, lane, times, backoff, self._workers, self._context, self._quiet)
 
     @property
     def connected(self) -> bool:
         """Return whether a connection is open."""
-        return self._wire is not None
+        return self._link.wire is not None
 
     @property
     def open_s(self) -> float:
         """Return for how long the connection is open, in seconds; 0 when it is not."""
-        return time.monotonic() - self._opened if self._wire is not None else 0.0
+        return time.monotonic() - self._link.opened if self._link.wire is not None else 0.0
 
     def poll(self) -> int:
         """Take what came to the core; return how many frames. Raises what the core's consumers raise."""
-        wire = self._wire
+        count = self._poll(self._link)
+        if self._merging:
+            if self._next is not None:
+                count += self._poll(self._next)
+            self._look(time.monotonic())
+        elif self._link.looked >= self._renew_at:
+            self._renew()
+        if self.core.wants_snapshot or self._fetching is not None or (self._merging and self._reader.wants(self._name)):
+            self._bridge()
+        return count
+
+    def _poll(self, link: SpinLink) -> int:
+        wire = link.wire
         if wire is None:
-            self._connect()
+            self._connect(link)
             return 0
         try:
-            count = wire.poll()
-        except SocketClosed as closed:
-            self._lost(str(closed))
+            count = link.poll(wire)
+        except LinkLost as lost:
+            self._lost(link, lost)
             return 0
         if count:
-            self._heard = time.monotonic()
-            self._take(wire, count)
-        else:
-            self._watch(wire)
-        if self.core.wants_snapshot or self._fetching is not None:
-            self._bridge()
+            if self._merging:
+                self._merge(link, wire, count)
+            else:
+                self._take(wire, count)
         return count
 
     def _one_by_one(self, wire: SpinSocket, count: int) -> None:
@@ -117,72 +141,76 @@ class SpinStream:
         for i in range(count):
             on_frame(now_ns(), message(i))
 
-    def _connect(self) -> None:
-        """Begin to connect when it is time; take over the connection when it is there."""
-        now = time.monotonic()
-        if self._connecting is None:
-            if now >= self._next_connect:
-                self._connecting = self._workers.submit(self._open)
-            return
-        if not self._connecting.done():
-            return
-        connecting, self._connecting = self._connecting, None
+    def _merge(self, link: SpinLink, wire: SpinSocket, count: int) -> None:
+        """Let the reader judge whether the other connection has brought the frames, or will."""
+        recv_ns = self._now_ns()
+        for i in range(count):
+            link.lane.frame(recv_ns, wire.framer.message(i))
+
+    def _connect(self, link: SpinLink) -> None:
         try:
-            self._wire = connecting.result()
+            opened = link.connect()
         except OSError as error:
             self.counts.failures += 1
             self.last_error = f"{self.url} cannot be reached ({error})"
             log.warning("%s", self.last_error)
-            self._back_off(now)
             return
-        self.counts.connects += 1
-        self._opened = self._heard = self._pinged = now
-        self._next_fetch, self._fetch_wait, self._pongs = now, self._times.snapshot_retry_s, -1
-        self.core.on_connect(self._now_ns())
+        if opened:
+            self.counts.connects += 1
+            if link is self._link:
+                self._expect_end(link)
+            self._next_fetch, self._fetch_wait = link.opened, self._times.snapshot_retry_s
+            link.lane.opened(self._now_ns())
 
-    def _open(self) -> SpinSocket:
-        return SpinSocket.connect(
-            self.url, timeout_s=self._times.open_timeout_s, context=self._context, max_message=MAX_FRAME
-        )
+    def _lost(self, link: SpinLink, lost: LinkLost) -> None:
+        """Say so to the core at once; connect again later, unless the other connection is there for that."""
+        self.last_error = f"{self.url}: {lost}"
+        log.warning("connection lost: %s", lost)
+        self.counts.silences += lost.cause is StaleCause.SILENCE
+        link.lane.closed(self._now_ns(), lost.cause)
+        if link is self._link:
+            self._renew_at = float("inf")
+            if self._next is not None:
+                self._renewed()
 
-    def _back_off(self, now: float) -> None:
-        self._next_connect = now + self._random.uniform(0, self._backoff)
-        self._backoff = min(2 * self._backoff, self._times.longest_backoff_s)
+    # Renewal, as `market.live.shard` does it.
 
-    def _watch(self, wire: SpinSocket) -> None:
-        """Drop a connection that is silent, or whose peer does not answer pings."""
-        now, times = time.monotonic(), self._times
-        if self._quiet():
-            self._heard = now
-        elif now - self._heard > times.silence_s:
-            self.counts.silences += 1
-            self.core.on_silence(self._now_ns())
-            wire.abort()  # the peer may be gone: nobody waits for its half of the closing handshake
-            self._lost(f"nothing came for {times.silence_s:.1f} s on an open connection")
-            return
-        if self._pongs >= 0 and wire.pongs > self._pongs:
-            self._pongs = -1
-        if self._pongs >= 0:
-            if now - self._pinged > times.ping_timeout_s:
-                wire.abort()
-                self._lost(f"a ping was not answered for {times.ping_timeout_s:.1f} s")
-        elif now - self._pinged > times.ping_s:
-            self._pinged, self._pongs = now, wire.pongs
-            try:
-                wire.ping()
-            except SocketClosed as closed:
-                self._lost(str(closed))
+    def _expect_end(self, link: SpinLink) -> None:
+        lifetime = self._times.lifetime_s or BinanceDialect.limits.lifetime_s or float("inf")
+        self._renew_at = link.opened + lifetime * self._random.uniform(*RENEWED_AT)
 
-    def _lost(self, why: str) -> None:
-        """Say so to the core at once, and connect again later."""
-        self.last_error = f"{self.url}: {why}"
-        log.warning("connection lost: %s", why)
-        self._wire = None
-        self.core.on_disconnect(self._now_ns())
-        now = time.monotonic()
-        if now - self._opened >= self._times.stable_s:
-            self._backoff = self._times.first_backoff_s
-        self._back_off(now)
+    def _renew(self) -> None:
+        self._merging, self._since, self._settle_at = True, 0.0, 0.0
+        self._renew_at = float("inf")
+        self._next = self._new_link(self._reader.renew())
+
+    def _look(self, now: float) -> None:
+        times, new = self._times, self._next
+        if new is None:
+            if now >= self._settle_at:
+                self._merging = False
+                self._reader.settled()
+        elif new.wire is not None:
+            if self._reader.left_old():
+                self._since = self._since or now
+                if now - self._since >= times.linger_s:
+                    self._link.close()
+                    self._link.lane.closed(self._now_ns(), StaleCause.DISCONNECT)
+                    self._renewed()
+            elif now - new.opened >= times.handover_s:
+                self._reader.hurry()
+
+    def _renewed(self) -> None:
+        """The new connection takes the old one's place."""
+        assert self._next is not None
+        self._link, self._next = self._next, None
+        self.counts.renewals += 1
+        self._reader.renewed()
+        self._settle_at = time.monotonic() + self._times.linger_s
+        if self._link.wire is not None:
+            self._expect_end(self._link)
+
+    # Snapshots.
 
     def _bridge(self) -> None:
         """Fetch snapshots until the core is content."""
@@ -201,9 +229,7 @@ class SpinStream:
             log.warning("no depth snapshot: %s", error)
         else:
             self.counts.snapshots += 1
-            if self.core.wants_snapshot:
-                self.core.on_snapshot(self._now_ns(), raw)
-            if not self.core.wants_snapshot:
+            if not self._reader.wants(self._name) or self._reader.bridged(self._name, self._now_ns(), raw):
                 self._next_fetch, self._fetch_wait = now, self._times.snapshot_retry_s
                 return
         self._next_fetch = now + self._fetch_wait
@@ -211,20 +237,14 @@ class SpinStream:
 
     def close(self) -> None:
         """Hang up; the book is stale. What is under way is given up."""
-        if self._wire is not None:
-            self._wire.close(timeout_s=0.5)
-            self._wire = None
-            self.core.on_disconnect(self._now_ns())
+        for link in (self._next, self._link):
+            if link is not None:
+                was_open = link.wire is not None
+                link.close(timeout_s=0.5)
+                if was_open:
+                    link.lane.closed(self._now_ns(), StaleCause.DISCONNECT)
         if self._fetching is not None:
             self._fetching.cancel()
-        if self._connecting is not None and not self._connecting.cancel():
-            self._connecting.add_done_callback(_hang_up)
-        self._fetching = self._connecting = None
+        self._fetching = None
         if self._own_workers:
             self._workers.shutdown(wait=False)
-
-
-def _hang_up(connecting: Future[SpinSocket]) -> None:
-    """End a connection that came too late."""
-    with suppress(OSError):
-        connecting.result().abort()

@@ -74,13 +74,14 @@ class BinanceReader(Reader):
     """The books of some symbols; `cores` by the symbol as it is in stream names (btcusdt).
 
     `books` is False for a socket that brings no books (/market): its end makes none stale. What `fetch` raises as
-    OSError, TimeoutError or ValueError is tried again.
+    OSError, TimeoutError or ValueError is tried again; without it, whoever drives the reader asks what it `wants` and
+    brings that as `bridged`.
     """
 
     def __init__(
         self,
         cores: Mapping[str, FeedCore],
-        fetch: Fetch,
+        fetch: Fetch | None,
         now_ns: Callable[[], int],
         times: StreamTimes,
         *,
@@ -252,10 +253,23 @@ class BinanceReader(Reader):
 
     # Snapshots.
 
+    def wants(self, name: str) -> bool:
+        """Return whether a book waits for a snapshot."""
+        return self.cores[name].wants_snapshot or name in self._hurried
+
+    def bridged(self, name: str, recv_ns: int, raw: bytes) -> bool:
+        """Take a book's snapshot; return whether it wants no other."""
+        core = self.cores[name]
+        taken = core.counts.events[_SNAPSHOT]
+        core.on_snapshot(recv_ns, raw)
+        if core.counts.events[_SNAPSHOT] > taken and self._try_move(name, bridging=True):
+            self._hurried.discard(name)
+        return not self.wants(name)
+
     def _bridge(self, name: str) -> None:
-        if name in self._bridges:
+        if self._fetch is None or name in self._bridges:
             return
-        task = self._bridges[name] = asyncio.create_task(self._fetching(name))
+        task = self._bridges[name] = asyncio.create_task(self._fetching(name, self._fetch))
 
         def done(ended: asyncio.Task[None]) -> None:
             if self._bridges.get(name) is ended:
@@ -270,22 +284,18 @@ class BinanceReader(Reader):
             task.cancel()
         self._bridges.clear()
 
-    async def _fetching(self, name: str) -> None:
+    async def _fetching(self, name: str, fetch: Fetch) -> None:
         """Fetch snapshots until the core is content."""
-        core, wait = self.cores[name], self._times.snapshot_retry_s
-        while core.wants_snapshot or name in self._hurried:
+        wait = self._times.snapshot_retry_s
+        while self.wants(name):
             try:
-                raw = await self._fetch(core.instrument.symbol)
+                raw = await fetch(self.cores[name].instrument.symbol)
             except (OSError, TimeoutError, ValueError) as error:
                 self.snapshot_failures += 1
                 log.warning("%s: no depth snapshot: %s", name, error)
             else:
                 self.snapshots += 1
-                taken = core.counts.events[_SNAPSHOT]
-                core.on_snapshot(self._now_ns(), raw)
-                if core.counts.events[_SNAPSHOT] > taken and self._try_move(name, bridging=True):
-                    self._hurried.discard(name)
-                if not core.wants_snapshot and name not in self._hurried:
+                if self.bridged(name, self._now_ns(), raw):
                     return
             await asyncio.sleep(wait)
             wait = min(wait * 2, self._times.snapshot_slowest_s)

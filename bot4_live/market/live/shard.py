@@ -13,7 +13,7 @@ from bot4_live.market.live.status import ChannelStatus, ConnectionStatus, public
 from bot4_live.market.venues.dialects import Channel, Dialect
 
 _LOOK_S = 0.25  # how often a renewal is looked at
-_SPREAD = (0.85, 0.95)  # of its lifetime: when a connection is renewed
+RENEWED_AT = (0.85, 0.95)  # of its lifetime: when a connection is renewed
 
 
 class Shard:
@@ -105,7 +105,7 @@ class Shard:
         if not opened:
             return False
         if self._due[0] != opened:
-            life = (self._lifetime_s or float("inf")) * self._around.rng.uniform(*_SPREAD)
+            life = (self._lifetime_s or float("inf")) * self._around.rng.uniform(*RENEWED_AT)
             self._due = opened, opened + life
         if self.connection.leaving:
             self._due = opened, min(self._due[1], now + self._around.rng.uniform(0, self._around.times.haste_s))
