@@ -164,8 +164,9 @@ class SpinStream:
 
     def _lost(self, link: SpinLink, lost: LinkLost) -> None:
         """Say so to the core at once; connect again later, unless the other connection is there for that."""
-        self.last_error = f"{self.url}: {lost}"
-        log.warning("connection lost: %s", lost)
+        why = str(lost)  # who keeps log records must not keep the exception: its traceback holds a socket's buffer
+        self.last_error = f"{self.url}: {why}"
+        log.warning("connection lost: %s", why)
         self.counts.silences += lost.cause is StaleCause.SILENCE
         link.lane.closed(self._now_ns(), lost.cause)
         if link is self._link:

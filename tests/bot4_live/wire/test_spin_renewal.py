@@ -192,7 +192,7 @@ def test_books_whose_diffs_do_not_meet_go_over_by_a_snapshot(serving, tmp_path):
 def cut_in_its_renewal(venue, session, which):
     """Let the venue end one connection once both are there and the book went over."""
     session.poll_until(lambda: session.stream.counts.connects == len(venue.clients) == 2)
-    enough = venue.steps + 10
+    enough = venue.steps + 5
     session.poll_until(lambda: venue.steps >= enough)
     with venue.lock:
         sorted(venue.clients, key=venue.clients.get)[which].socket.shutdown(socket.SHUT_RDWR)
@@ -214,7 +214,7 @@ def test_an_old_connection_that_ends_in_its_renewal_leaves_its_book_to_the_new_o
 def test_a_new_connection_that_ends_in_the_renewal_is_opened_again(serving, tmp_path):
     venue = Venue()
     with serving(venue.handle) as port:
-        session = Session(tmp_path, venue, port, dataclasses.replace(QUICK, linger_s=1.0))
+        session = Session(tmp_path, venue, port, dataclasses.replace(QUICK, linger_s=2.0))
         cut_in_its_renewal(venue, session, 1)
         diffs, trades, stale = session.close()
     assert stale == [StaleCause.START, StaleCause.DISCONNECT, StaleCause.DISCONNECT]  # it had the book
