@@ -18,6 +18,7 @@ from numba import njit
 from bot4_live.benchmarks.inputs import EventLog, event_log, load_frames
 from bot4_live.benchmarks.report import Noise, NoiseMeter, Result, best, percentiles
 from bot4_live.benchmarks.session import LEAVES, TREES, benchmark_bundle, open_session, recorded_session
+from bot4_live.clock import TICK_NS
 from bot4_live.engine import Engine
 from bot4_live.events import Kind, header_of
 from bot4_live.features.batch import compute
@@ -81,7 +82,9 @@ def run(
     notes = {
         "decide_us": f"frame bytes -> feed, sequencer, engine with {N_FEATURES} features and LightGBM "
         f"{TREES} x {LEAVES} -> command records; {sessions['trees'][1]} orders; no journal; "
-        "each frame is a bytes object that was just written, as a socket hands it over",
+        "each frame is a bytes object that was just written, as a socket hands it over; "
+        "TICKs are taken when due, see tick_us",
+        "tick_us": "a TICK (every 10 ms) through sequencer and engine, called from Python: most requotes happen here",
         "book_updates_per_s": "price levels of depth diffs applied",
         "validate_ns": "an event through the ordinary feed: parsing, ticks and lots, all rules, the check of the book; "
         "the hot loop has the same rules compiled, inside decide_us",
@@ -202,7 +205,10 @@ def _trees(model: Bundle, x: np.ndarray) -> dict[str, Any]:
 
 
 def _decide(frames: list[tuple[int, bytes]], model: Bundle) -> dict[str, Any]:
-    """Time every frame from its bytes to the commands it caused, one call a frame from Python."""
+    """Time every frame from its bytes to the commands it caused, one call a frame from Python.
+
+    TICKs are taken in when they are due, before the frame that comes after them, as the runner's timer does.
+    """
     session = open_session(frames[0][0], model, core_type=HotFeed)
     assert isinstance(session.core, HotFeed)
     session.core.on_connect(frames[0][0])
@@ -210,7 +216,16 @@ def _decide(frames: list[tuple[int, bytes]], model: Bundle) -> dict[str, Any]:
     stages = [_stage(raw) for _, raw in frames]
     taken = np.zeros(len(frames), np.int64)
     clock, on_frame, waiting = time.perf_counter_ns, loop.on_frame, session.commands
+    sequencer, ticks = session.sequencer, []
+    _, tick_ns = sequencer.tick_grid
     for i, (recv_ns, kept) in enumerate(frames):
+        if tick_ns <= recv_ns:
+            with loop.paused():
+                before = clock()
+                waiting.extend(sequencer.advance(recv_ns))
+                ticks.append((clock() - before) / ((recv_ns - tick_ns) // TICK_NS + 1))
+                session.answer()
+                _, tick_ns = sequencer.tick_grid
         raw = kept[:-1] + kept[-1:]  # a new object, just written, as a socket hands it over
         before = clock()
         commands = on_frame(recv_ns, raw)
@@ -222,6 +237,7 @@ def _decide(frames: list[tuple[int, bytes]], model: Bundle) -> dict[str, Any]:
     warm = np.arange(len(frames)) >= min(200, len(frames) // 10)
     kinds = np.array(stages)
     out: dict[str, Any] = {"decide_us": percentiles(taken[warm & (kinds != "")])}
+    out["tick_us"] = percentiles(np.array(ticks))
     for stage in _STAGES.values():
         out[f"decide_us_{stage}"] = percentiles(taken[warm & (kinds == stage)])
     return out

@@ -32,7 +32,7 @@ from bot4_live.simulation.generator import generate, write_capture
 HOT_PATH = {
     "parse_msgs_per_s", "parse_vs_orjson", "book_updates_per_s", "features_ns", "trees_ns", "decide_us",
     "decide_us_depth", "decide_us_quote", "decide_us_trade", "batch_events_per_s_trees", "batch_events_per_s_linear",
-    "compile_s", "warm_start_s", "features", "validate_ns",
+    "tick_us", "compile_s", "warm_start_s", "features", "validate_ns",
 }  # fmt: skip
 WIRE = {
     "spin_us", "async_us", "tls_spin_us", "spin_feed_us", "websockets_us", "picows_us", "spin_msgs_per_s",
