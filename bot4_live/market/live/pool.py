@@ -29,9 +29,11 @@ from bot4_live.market.venues.base import VenueFeed
 from bot4_live.market.venues.binance_sockets import socket_urls, streams_of
 from bot4_live.market.venues.coinbase import CoinbaseFeed
 from bot4_live.market.venues.coinbase_exchange import CoinbaseExchangeFeed
+from bot4_live.market.venues.coinbase_orders import CoinbaseOrdersFeed
 from bot4_live.market.venues.deribit import DeribitFeed
 from bot4_live.market.venues.dialects import Dialect
 from bot4_live.market.venues.kraken import KrakenFeed
+from bot4_live.market.venues.kraken_orders import KrakenOrdersFeed
 from bot4_live.market.venues.okx import OkxFeed
 from bot4_live.market.venues.registry import Instruments
 
@@ -44,6 +46,7 @@ class Venue:
     dialect: type[Dialect]
     feed: type[VenueFeed] | None = None
     split: bool = False  # its sockets carry either books or the rest
+    fetches: bool = False  # its books begin with a REST snapshot
 
 
 VENUES: dict[str, Venue] = {
@@ -57,6 +60,10 @@ VENUES: dict[str, Venue] = {
     "coinbase": Venue("wss://advanced-trade-ws.coinbase.com", dialects.CoinbaseDialect, CoinbaseFeed),
     "coinbase_exchange": Venue(
         "wss://ws-feed.exchange.coinbase.com", dialects.CoinbaseExchangeDialect, CoinbaseExchangeFeed
+    ),
+    "kraken_orders": Venue("wss://ws-l3.kraken.com/v2", dialects.KrakenOrdersDialect, KrakenOrdersFeed),
+    "coinbase_orders": Venue(
+        "wss://ws-feed.exchange.coinbase.com", dialects.CoinbaseOrdersDialect, CoinbaseOrdersFeed, fetches=True
     ),
 }
 
@@ -74,6 +81,16 @@ class Pool:
         """Return what is to be said of all connections."""
         rows = tuple(row for shard in self.shards for row in shard.status())
         return PoolStatus(self.venue, self._around.breaker.state, rows)
+
+    def feed(self, name: str) -> VenueFeed:
+        """Return the feed that holds an instrument's book now; of level 3, its `orders`. A renewal brings another one.
+
+        Raises KeyError for what is not followed, and for Binance, whose books are in its FeedCores.
+        """
+        for shard in self.shards:
+            if isinstance(shard.reader, VenueReader) and name in shard.reader.names:
+                return shard.reader.feed(name)
+        raise KeyError(name)
 
     def stop(self) -> None:
         """End `run()` soon."""
@@ -115,11 +132,12 @@ def open_pool(
     """Return a pool that follows `names`, the venue's own names of instruments, of one of VENUES.
 
     `emit` receives records in log order. `instruments` has at least the instruments of `names`: for Binance a mapping
-    by symbol, for the others their Instruments. `fetch_snapshot(symbol)` gives Binance's raw depth snapshots; it keeps
-    to the REST budget. `url` is the venue's public one unless given; one that is not on this machine is refused unless
-    `remote` is asked for. `per_connection` is how many instruments share a connection, at most what the venue's limits
-    allow. Liquidations worth `liquidation_usd` are marked. `feed` goes to the venue's feed
-    (Kraken's `depth`, Deribit's `interval`). Raises ValueError.
+    by symbol, for the others their Instruments. `fetch_snapshot(symbol)` gives Binance's raw depth snapshots; of
+    `coinbase_orders`, it is given the path to GET at https://api.exchange.coinbase.com. It keeps to the REST budget.
+    `url` is the venue's public one unless given; one that is not on this machine is refused unless `remote` is asked
+    for. `per_connection` is how many instruments share a connection, at most what the venue's limits allow.
+    Liquidations worth `liquidation_usd` are marked. `feed` goes to the venue's feed (Kraken's `depth`, Deribit's
+    `interval`; of level 3 Kraken's `token` and Coinbase's `channel` and `signed`). Raises ValueError.
     """
     known = VENUES.get(venue)
     if known is None:
@@ -143,9 +161,10 @@ def open_pool(
         )
     times = times or StreamTimes()
     around = surroundings(limits, now_ns, times, random.Random(seed), quiet=quiet, on_batch=on_batch)
+    if (known.feed is None or known.fetches) and fetch_snapshot is None:
+        raise ValueError(f"{venue}: its books begin with a REST snapshot; give fetch_snapshot")
     if known.feed is None:
-        if fetch_snapshot is None:
-            raise ValueError(f"{venue}: its books begin with a REST snapshot; give fetch_snapshot")
+        assert fetch_snapshot is not None
         cores = {
             name.lower(): FeedCore(_instrument(instruments, name), emit, raw_log, liquidation_usd=liquidation_usd)
             for name in names
@@ -156,7 +175,10 @@ def open_pool(
         feed["protocol"] = 1
     shards = []
     for index, group in enumerate(groups):
-        reader = VenueReader(_feed_maker(known.feed, instruments, group, feed), group, emit, raw_log, times)
+        reader = VenueReader(
+            _feed_maker(known.feed, instruments, group, feed), group, emit, raw_log, times,
+            now_ns=now_ns, fetch=fetch_snapshot if known.fetches else None,
+        )  # fmt: skip
         shards.append(Shard(f"{venue}-{index}", url, reader, known.dialect, around))
     return Pool(venue, around, shards)
 

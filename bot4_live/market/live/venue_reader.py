@@ -14,6 +14,7 @@ import numpy as np
 
 from bot4_live.events import Kind, StaleCause, header_of, slots_of
 from bot4_live.market.feed_core import RawLog
+from bot4_live.market.live.fetching import Fetch, Fetching
 from bot4_live.market.live.patience import StreamTimes
 from bot4_live.market.live.reader import Emit, Overlap, Reader
 from bot4_live.market.venues.base import VenueFeed
@@ -69,6 +70,7 @@ class VenueLane:
         self._first_s = reader.times.resync_retry_s
         self._asked: dict[str, tuple[float, float]] = {}  # when a book was asked for, and how long to wait for it
         self._hurried: dict[str, float] = {}  # when it was asked for at once
+        self._fetching = reader.fetching(self)
 
     def opened(self, recv_ns: int) -> list[bytes]:
         """Subscribe."""
@@ -86,6 +88,8 @@ class VenueLane:
         self._reader.take(self, records)
         if all(int(header_of(record)["kind"]) != _STALE for record in records):
             return []
+        if self._fetching is not None:
+            self._fetching.look()
         now = time.monotonic()
         names = [n for n in self.feed.wants_resync if now - self._hurried.get(n, -self._first_s) >= self._first_s]
         self._hurried.update(dict.fromkeys(names, now))
@@ -93,6 +97,8 @@ class VenueLane:
 
     def tick(self) -> list[bytes]:
         """Ask again for books that were asked for in vain, after ever longer waits."""
+        if self._fetching is not None:
+            self._fetching.look()
         now = time.monotonic()
         frames: list[bytes] = []
         for name, (asked, patience) in self._asked.items():
@@ -105,8 +111,15 @@ class VenueLane:
     def closed(self, recv_ns: int, cause: StaleCause) -> None:
         """Say which books are stale now."""
         self.open = False
+        if self._fetching is not None:
+            self._fetching.cancel()
         self._reader.losing(self, recv_ns)
         self._reader.lost(self, recv_ns, self.feed.on_disconnect(recv_ns, cause))
+
+    async def close(self) -> None:
+        """Wait for what was under way."""
+        if self._fetching is not None:
+            await self._fetching.close()
 
     def _ask(self, names: Iterable[str], patience: float) -> list[bytes]:
         frames: list[bytes] = []
@@ -120,10 +133,22 @@ class VenueReader(Reader):
     """The books of some instruments of a venue. `emit` receives records in log order."""
 
     def __init__(
-        self, make_feed: MakeFeed, names: Sequence[str], emit: Emit, raw_log: RawLog | None, times: StreamTimes
+        self,
+        make_feed: MakeFeed,
+        names: Sequence[str],
+        emit: Emit,
+        raw_log: RawLog | None,
+        times: StreamTimes,
+        *,
+        now_ns: Callable[[], int] = time.time_ns,
+        fetch: Fetch | None = None,
     ) -> None:
-        """Begin without a connection. `make_feed` makes a feed that follows exactly `names`."""
+        """Begin without a connection. `make_feed` makes a feed that follows exactly `names`.
+
+        `fetch` is needed where the venue sends no snapshots on its stream.
+        """
         self.make_feed, self.names, self.times = make_feed, list(names), times
+        self._now_ns, self._fetch = now_ns, fetch
         self._emit, self._raw_log = emit, raw_log
         self._gaps: Counter[str] = Counter()
         self._lane = VenueLane(self, LateRaw(raw_log))
@@ -165,6 +190,16 @@ class VenueReader(Reader):
         self._overlap = None
         self._lane.raw.waits = False
 
+    def feed(self, name: str) -> VenueFeed:
+        """Return the feed of the connection whose book is in force."""
+        return self._home(name).feed
+
+    async def close(self) -> None:
+        """End the fetching of snapshots."""
+        for lane in (self._lane, self._next):
+            if lane is not None:
+                await lane.close()
+
     def stale_books(self) -> list[str]:
         """Return the books that are stale where they are read."""
         return [name for name in self.names if not self._home(name).feed.books[name].live]
@@ -174,6 +209,12 @@ class VenueReader(Reader):
         return self._gaps[name]
 
     # For the lanes.
+
+    def fetching(self, lane: VenueLane) -> Fetching | None:
+        """Return what fetches a lane's snapshots, None where they come on the stream."""
+        if self._fetch is None:
+            return None
+        return Fetching(lane.feed, self._fetch, self._now_ns, lambda records: self.take(lane, records), self.times)
 
     def take(self, lane: VenueLane, records: list[np.ndarray]) -> None:
         """Pass on what a lane's feed says, as far as it is the lane's to say."""

@@ -159,6 +159,10 @@ class CoinbaseOrdersFeed(OrdersFeed):
         product.snapshot = -1
         product.waiting.clear()
 
+    def shares_ids(self, book: VenueBook) -> bool:
+        """Say yes: a product's sequence is the venue's own, not the connection's."""
+        return True
+
     def subscribe(self, names: Sequence[str]) -> list[bytes]:
         """Return one frame for orders, tickers and heartbeats."""
         signed = self._signed() if self._signed is not None else None

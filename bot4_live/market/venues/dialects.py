@@ -144,6 +144,14 @@ class KrakenDialect(Dialect):
         return None if kind is None or b'"method"' in head else (kind, _symbol(head) or b"")
 
 
+class KrakenOrdersDialect(KrakenDialect):
+    """`level3` is on a socket of its own; a subscription to 1000 prices costs 100 of the 200 tokens of a second."""
+
+    venue = "kraken_orders"
+    limits = VenueLimits(names=2, messages=(2, 1.0), connects=(150, 600.0))
+    books = frozenset({"level3"})
+
+
 class KrakenOldDialect(KrakenDialect):
     """v1: arrays that end with channel and pair."""
 
@@ -235,6 +243,22 @@ class CoinbaseExchangeDialect(Dialect):
             return None
         name = _product_id(raw[:_HEAD]) or _product_id(raw[-_HEAD:]) or b""
         return (b"level2" if kind in (b"snapshot", b"l2update") else kind), name
+
+
+class CoinbaseOrdersDialect(CoinbaseExchangeDialect):
+    """Exchange's `full` (objects) and `level3` (arrays that begin with type and product): one heartbeat a second."""
+
+    venue = "coinbase_orders"
+    heartbeat_s = 1.0
+    books = frozenset({"orders"})
+    control = frozenset({"subscriptions", "heartbeat", "status", "error", "level3", "activate"})
+    _numbered = frozenset({b"received", b"open", b"done", b"match", b"change", b"noop"})
+    _array = re.compile(rb'\s*\[\s*"([a-z]+)"\s*,\s*"([^"]+)"')
+
+    def _find(self, raw: bytes) -> tuple[bytes, bytes] | None:
+        array = self._array.match(raw)
+        found = (array[1], array[2]) if array is not None else super()._find(raw)
+        return (b"orders", found[1]) if found is not None and found[0] in self._numbered else found
 
 
 def _rpc(method: str, params: dict[str, int]) -> bytes:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -218,3 +222,16 @@ def same_book() -> Callable[[EngineBooks, VenueBook, int], None]:
                 assert engine.levels(number, side, n) == [(level.price, level.qty) for level in levels.top(n)]
 
     return check
+
+
+@pytest.fixture(scope="session")
+def order_flow() -> ModuleType:
+    """The small exchange of `venues/order_flow.py`."""
+    name = "bot4_test_venues_order_flow"
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("venues") / "order_flow.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -58,16 +54,3 @@ def make_feed() -> Callable[..., VenueFeed]:
         return feed
 
     return make
-
-
-@pytest.fixture(scope="session")
-def order_flow() -> ModuleType:
-    """The small exchange of `order_flow.py`."""
-    name = "bot4_test_venues_order_flow"
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("order_flow.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module

@@ -52,6 +52,16 @@ FRAMES = [
     (dialects.CoinbaseExchangeDialect, b'{"type":"l2update","product_id":"BTC-USD"}', ("level2", "BTC-USD")),
     (dialects.CoinbaseExchangeDialect, b'{"type":"match","product_id":"BTC-USD"}', ("match", "BTC-USD")),
     (dialects.CoinbaseExchangeDialect, b'{"type":"subscriptions","channels":[]}', NO_CHANNEL),
+    (
+        dialects.KrakenOrdersDialect,
+        b'{"channel":"level3","type":"update","data":[{"symbol":"BTC/USD"}]}',
+        ("level3", "BTC/USD"),
+    ),
+    (dialects.CoinbaseOrdersDialect, b'{"type":"received","product_id":"BTC-USD","sequence":7}', ("orders", "BTC-USD")),
+    (dialects.CoinbaseOrdersDialect, b'["match","BTC-USD","7","M","T","1.0","2.0",""]', ("orders", "BTC-USD")),
+    (dialects.CoinbaseOrdersDialect, b'{"type":"ticker","product_id":"BTC-USD","sequence":7}', ("ticker", "BTC-USD")),
+    (dialects.CoinbaseOrdersDialect, b'{"type":"heartbeat","product_id":"BTC-USD","sequence":7}', NO_CHANNEL),
+    (dialects.CoinbaseOrdersDialect, b'{"type":"level3","schema":{"open":["type"]}}', NO_CHANNEL),
 ]
 
 
@@ -60,7 +70,7 @@ def test_a_frame_is_of_its_channel(dialect, raw, channel):
     made = dialect()
     for _ in range(2):  # the second comes from memory
         assert made.channel(raw) == channel
-    assert made.is_book(channel) == (channel[0] in ("depth", "book", "books", "l2_data", "level2"))
+    assert made.is_book(channel) == (channel[0] in ("depth", "book", "books", "l2_data", "level2", "level3", "orders"))
 
 
 @pytest.mark.parametrize("dialect", sorted({venue.dialect for venue in VENUES.values()}, key=lambda d: d.__name__))
