@@ -54,6 +54,11 @@ def intent(recv_ns: int, lots: int) -> np.ndarray:
     return record(Kind.INTENT, recv_ns, lots, source=Source.OPERATOR)
 
 
+def backlog(recv_ns: int, begins: bool, seq: int, count: int) -> np.ndarray:
+    """Return BACKLOG: events from `seq` on wait to be stepped, or (it ends) are stepped at once; `count` waited."""
+    return record(Kind.BACKLOG, recv_ns, int(begins), seq, count)
+
+
 def slow_feature(recv_ns: int, key: int, value: float, event_ns: int, created_ns: int) -> np.ndarray:
     """Return SLOW_FEATURE; `key` is an id of settings.SLOW_FEATURES and both times are on the engine's clock."""
     made = record(Kind.SLOW_FEATURE, recv_ns, key, created_ns, slots=1, source=Source.FEEDER)

@@ -72,6 +72,7 @@ class Kind(IntEnum):
     BUDGET = 22  # a=orders a second, b=burst
     INTENT = 23  # a=lots (signed): an operator asks for this change of position, at once, through the risk gate;
     #              fewer than the venue allows means the smallest it allows
+    BACKLOG = 24  # a=1: events from seq b on wait to be stepped; a=0: all were, c of them; the engine passes over it
     # Account and orders. a=order id (bot4_live.execution.order_id), 0 for an order that is not ours.
     POSITION = 32  # a=position lots (signed) b=entry price e8 c=venue update ns: truth from the venue
     BALANCE = 33  # a=wallet_e8 b=available_e8
@@ -208,6 +209,7 @@ class SuppressCause(IntEnum):
     MODE = 5
     RATE = 6
     DISCONNECTED = 7
+    BEHIND = 8  # its cause is too old: the engine was behind
 
 
 class Mode(IntEnum):

@@ -28,7 +28,8 @@ class ReplayResult:
     """What a replay found.
 
     `first_difference` is the seq of the first event whose commands differ, None when none do. `lost_tail` counts
-    commands of the very last event of a journal that was not closed: a crash kept them out, which is no difference.
+    commands at the end which a crash kept out of the journal, which is no difference: those of the very last event of a
+    journal that was not closed, and those of events that waited to be stepped (the last BACKLOG says so).
     """
 
     identical: bool
@@ -77,15 +78,15 @@ class _Compare:
         del ours[:both], theirs[:both]
 
     def finish(self, open_end: int | None) -> int:
-        """Judge the end: a stream that goes on alone differs, save for what event `open_end` caused.
+        """Judge the end: a stream that goes on alone differs, save for what event `open_end` and later ones caused.
 
-        Returns how many commands of that event the journal lacks.
+        Returns how many commands of those events the journal lacks.
         """
         self.settle()
         ours, theirs = self._rest
         if self.first is not None or not (ours or theirs):
             return 0
-        if not theirs and ours[0][0] == open_end:
+        if not theirs and open_end is not None and ours[0][0] >= open_end:
             return len(ours)
         self.first = min(rest[0][0] for rest in self._rest if rest)
         return 0
@@ -102,11 +103,15 @@ def replay(
     """
     models = journal_dir.parent / "models" if models_dir is None else models_dir
     engine, compare, events = Engine(), _Compare(), 0
-    sealed, traded = True, False
+    sealed, traded, waits_from = True, False, None
     for segment in Journal(journal_dir).segments():
         progress(f"{segment.path.name}: {segment.offsets.size} records")
         events += _replay_segment(segment, engine, models, compare)
         sealed = segment.sealed
+        markers = segment.headers[np.isin(segment.headers["kind"], (Kind.BACKLOG, Kind.SESSION))]
+        if markers.size:
+            last = markers[-1]  # a session begins with the commands that the last one owed
+            waits_from = int(last["b"]) if last["kind"] == Kind.BACKLOG and last["a"] else None
         traded = traded or segment.header.order_epoch > 0
     if events == 0:
         raise ValueError(f"{journal_dir} holds no events; record or trade first")
@@ -115,7 +120,8 @@ def replay(
             f"{journal_dir} was recorded, not traded: it holds no decisions to compare; "
             f"`bot4 verify-book {journal_dir}` proves its books"
         )
-    lost = compare.finish(None if sealed else engine.last_seq)
+    open_end = None if sealed else engine.last_seq
+    lost = compare.finish(open_end if waits_from is None else waits_from)
     ours, theirs = (digest.hexdigest() for digest in compare.hashes)
     return ReplayResult(
         identical=compare.first is None,

@@ -185,9 +185,11 @@ class Runner:
             policy=settings.journal.policy(),
             cores=self.cores.others,
         )
-        core = Core(market.clock, journal, found.engine, found.ledger, found.last_seq + 1)
+        core = Core(
+            market.clock, journal, found.engine, found.ledger, found.last_seq + 1, ahead=settings.transport == "async"
+        )
         core.latency.venue = rest.time
-        core.dispatcher = Dispatcher(rest, gateway, self.control.gate, found.ledger, core.publish)
+        core.dispatcher = Dispatcher(rest, gateway, self.control.gate, found.ledger, core.publish, core.fresh)
         self.context = Context(
             settings, market, instrument, self.control, core, rest, gateway, core.dispatcher, self._say, self.stop,
             self._fail,
@@ -253,7 +255,13 @@ class Runner:
         market = self.market = HotMarket(core, feed, gauge)
         if self.settings.transport == "async":
             self.connections = stream = MarketStream(
-                feed, url, public.depth, core.clock.now_ns, on_batch=core.advance, quiet=lambda: context.paused
+                feed,
+                url,
+                public.depth,
+                core.clock.now_ns,
+                on_batch=core.advance,
+                quiet=lambda: context.paused,
+                room=lambda: core.journal.room,
             )
             return stream.run()
         workers = stack.enter_context(self.cores.workers())

@@ -2,6 +2,9 @@
 
 Log order is truth: receive times never go back, and TICK events lie on a fixed 10 ms grid of the engine clock, each
 before the first event at or after it. One sequencer an account.
+
+While `ahead`, events are sequenced and journaled only; `catch_up` steps them later, in order. Commands carry the seq of
+their cause, so a replay is the same either way (docs/decisions/008).
 """
 
 from __future__ import annotations
@@ -11,7 +14,10 @@ from typing import Protocol
 import numpy as np
 
 from bot4_live.clock import TICK_NS
-from bot4_live.events import HEADER_SIZE, Kind, Source, header_of, new_record
+from bot4_live.events import HEADER, HEADER_SIZE, Kind, Source, header_of, new_record
+from bot4_live.journal.backlog import Backlog
+
+_HEADER_BYTES = np.arange(HEADER_SIZE)
 
 
 class JournalSink(Protocol):
@@ -27,6 +33,9 @@ class Stepper(Protocol):
     def step(self, record: np.ndarray) -> bytes:
         """Return the command records of one event, back to back."""
 
+    def run(self, buffer: np.ndarray, offsets: np.ndarray) -> bytes:
+        """Return the command records of many events, back to back."""
+
 
 class Sequencer:
     """Gives events their seq and engine time, journals them, and steps the engine."""
@@ -39,9 +48,15 @@ class Sequencer:
         first_seq: int = 1,
         *,
         ticks: bool = True,
+        backlog: Backlog | None = None,
     ) -> None:
-        """Begin at `first_seq` with engine time `clock_start_ns`; `ticks=False` leaves TICKs out (pure recording)."""
-        self._journal, self._engine = journal, engine
+        """Begin at `first_seq` with engine time `clock_start_ns`; `ticks=False` leaves TICKs out (pure recording).
+
+        `backlog` holds what waits while the sequencer is `ahead`.
+        """
+        self._journal, self._engine, self.backlog = journal, engine, backlog
+        self.ahead = False
+        self.stepped_ns = clock_start_ns  # engine time of the last event taken from the backlog, or of its beginning
         self.next_seq = first_seq
         self.last_ns = clock_start_ns
         self._ticks = ticks
@@ -83,11 +98,42 @@ class Sequencer:
                 self._sequence(self._tick, head, commands)
         return commands
 
+    def go_ahead(self) -> None:
+        """From here on journal events without stepping them. Raises ValueError without a backlog to hold them."""
+        if self.backlog is None:
+            raise ValueError("this sequencer has no backlog; give it one to let it run ahead")
+        self.ahead, self.stepped_ns = True, self.last_ns
+
+    def catch_up(self, most: int) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Step up to `most` of the events that wait; return (their headers, the commands they caused).
+
+        None come while the disk has not yet what is next.
+        """
+        if self.backlog is None or self._engine is None:
+            return np.empty(0, HEADER), []
+        buffer, offsets = self.backlog.take(most)
+        if not offsets.size:
+            return np.empty(0, HEADER), []
+        commands = split(self._engine.run(buffer, offsets))
+        for command in commands:
+            self._journal.append(command)
+        heads = buffer[offsets[:, None] + _HEADER_BYTES].view(HEADER).reshape(-1)
+        self.stepped_ns = int(heads["recv_ns"][-1])
+        return heads, commands
+
+    def draw_level(self) -> None:
+        """Step events at once again; nothing may wait any more."""
+        assert not self.backlog, "events wait"
+        self.ahead = False
+
     def _sequence(self, record: np.ndarray, head: np.void, commands: list[np.ndarray]) -> None:
         head["seq"] = self.next_seq
         self.next_seq += 1
         self._journal.append(record)
         if self._engine is None:
+            return
+        if self.ahead and self.backlog is not None:
+            self.backlog.add(self.next_seq - 1, record.tobytes())
             return
         out = self._engine.step(record)
         for command in split(out) if out else ():

@@ -32,7 +32,8 @@ for _kind, _n in {
     Kind.FUNDING: 0,
     Kind.LIQUIDATION: 1, Kind.TICKER: 0, Kind.INSTRUMENT: 4, Kind.PARAMS: 0,
     Kind.MODE: 0, Kind.MODEL_SWAP: 2, Kind.SLOW_FEATURE: 1, Kind.HOLD: 0, Kind.BUDGET: 0, Kind.INTENT: 0,
-    Kind.POSITION: 0, Kind.BALANCE: 0, Kind.ORDER_ACCEPTED: 0, Kind.ORDER_FILL: 2, Kind.ORDER_CANCELED: 0,
+    Kind.BACKLOG: 0, Kind.POSITION: 0, Kind.BALANCE: 0, Kind.ORDER_ACCEPTED: 0, Kind.ORDER_FILL: 2,
+    Kind.ORDER_CANCELED: 0,
     Kind.ORDER_REJECTED: 0, Kind.ORDER_EXPIRED: 0, Kind.ORDER_UNKNOWN: 0, Kind.ORDER_ADOPTED: 1,
     Kind.CANCEL_REJECTED: 0, Kind.SEND_ATTEMPT: 0, Kind.SUPPRESSED: 0, Kind.NOTE: 0,
 }.items():  # fmt: skip

@@ -56,8 +56,11 @@ class Dispatcher:
         gate: Admission,
         ledger: Ledger,
         emit: Callable[[np.ndarray], None],
+        fresh: Callable[[int], bool] = lambda _: True,
     ) -> None:
+        """`fresh(recv_ns)` says whether an order that an event of this engine time caused may still open risk."""
         self._rest, self._gateway, self._gate, self._ledger, self._emit = rest, gateway, gate, ledger, emit
+        self._fresh = fresh
         self._tasks: set[asyncio.Task[None]] = set()
         self._acks: dict[int, asyncio.Event] = {}
         self._resolving: dict[int, asyncio.Task[None]] = {}
@@ -113,10 +116,13 @@ class Dispatcher:
         """Return what runs just before the bytes leave; `counted` is the name under which the attempt counts."""
         head = header_of(command)
         kind, order_id, flags = int(head["kind"]), int(head["a"]), int(head["flags"])
+        opens, caused_ns = kind == Kind.CMD_NEW and not flags & Flag.REDUCE_ONLY, int(head["recv_ns"])
         counted = counted or ("sent" if kind == Kind.CMD_NEW else "cancels")
 
         def guard() -> None:
             cause = self._gate.admit(kind, flags)
+            if not cause and opens and not self._fresh(caused_ns):
+                cause = SuppressCause.BEHIND
             if cause:
                 raise Withheld(cause)
             self._emit(self._mark(Kind.SEND_ATTEMPT, order_id, kind, 0))

@@ -22,7 +22,8 @@ from bot4_live.journal.ring import Ring
 from bot4_live.journal.segment import recover, reserve
 
 RING_BYTES = 64 << 20
-FULL_WAIT_S = 2.0
+FULL_WAIT_S = 2.0  # for a disk that refuses
+SLOW_WAIT_S = 20.0  # for one that only takes its time, e.g. to sync a segment
 SETTLE_S = 20.0
 
 
@@ -115,12 +116,12 @@ class JournalClient:
         return True
 
     def _push(self, payload: bytes, kind: int, aux: int) -> None:
-        deadline = None
+        began = 0.0
         while not self.ring.push(payload, kind, aux):
             self.ensure_writer()
             now = time.monotonic()
-            deadline = deadline or now + FULL_WAIT_S
-            if now > deadline:
+            began = began or now
+            if now - began > (FULL_WAIT_S if self.failure else SLOW_WAIT_S):
                 raise self._refused(self.failure or errno.ENOSPC)
             time.sleep(0.001)
 
@@ -140,6 +141,17 @@ class JournalClient:
         """Return whether the writer lives, keeps up, and has spare segments; if not, trading must pause."""
         alive = self._process.poll() is None
         return alive and self.ring.status[0] == writer.WELL and self.ring.backlog < self.ring.capacity // 2
+
+    @property
+    def room(self) -> bool:
+        """Return whether more should be read: a feed that waits while this is False leaves room for all else."""
+        return self.ring.backlog < self.ring.capacity // 4 * 3
+
+    @property
+    def written(self) -> tuple[int, int]:
+        """Return (first seq of the writer's segment, offset up to which it is written), zeros before it began."""
+        first_seq, offset, *_ = self.ring.consumer_words
+        return first_seq, offset
 
     @property
     def counts(self) -> writer.Counts:

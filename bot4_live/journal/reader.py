@@ -55,6 +55,12 @@ class Segment:
         kinds = self.headers["kind"]
         return (kinds >= FIRST_COMMAND) & (kinds <= LAST_COMMAND)
 
+    @property
+    def event_seqs(self) -> np.ndarray:
+        """Return the seqs of the events, uint64, dense."""
+        seqs: np.ndarray = self.headers["seq"][~self.is_command]
+        return seqs
+
     def record(self, index: int) -> np.ndarray:
         """Return one record as a uint8 view."""
         at = int(self.offsets[index])
@@ -186,7 +192,7 @@ class Journal:
     def last_seq(self) -> int:
         """Return the last event's seq, 0 in an empty journal."""
         for path in reversed(self.paths()):
-            headers = read_segment(path).headers
-            if headers.size:
-                return int(headers["seq"].max())
+            events = read_segment(path).event_seqs
+            if events.size:
+                return int(events[-1])
         return 0

@@ -37,21 +37,27 @@ def day_of(ns: int) -> str:
 
 
 class Tally:
-    """What a seal says of the records in a segment."""
+    """What a seal says of the records in a segment.
 
-    def __init__(self, shift_ns: int) -> None:
-        self.shift_ns = shift_ns
-        self.records = self.first_seq = self.last_seq = self.first_recv = self.last_recv = 0
+    Seqs and receive times are those of its events: a command may lie far behind its cause, in a later segment.
+    """
+
+    def __init__(self, shift_ns: int, first_seq: int) -> None:
+        self.shift_ns, self.first_seq, self.last_seq = shift_ns, first_seq, first_seq - 1
+        self.records = self.first_recv = self.last_recv = 0
         self.kinds: dict[int, int] = {}
         self.days: set[int] = set()
 
     def add(self, kind: int, seq: int, recv_ns: int, exch_ns: int) -> None:
         """Count one record."""
-        if not self.records:
-            self.first_seq, self.first_recv = seq, recv_ns
         self.records += 1
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
-        self.last_seq, self.last_recv = max(self.last_seq, seq), max(self.last_recv, recv_ns)
+        if not FIRST_COMMAND <= kind <= LAST_COMMAND:
+            if self.last_seq < self.first_seq:
+                self.first_seq, self.first_recv = seq, recv_ns
+            self.last_seq, self.last_recv = seq, recv_ns
+        elif self.last_seq < self.first_seq:  # until there is an event, it must do
+            self.first_recv = self.last_recv = recv_ns
         if exch_ns:
             self.days.add((exch_ns - self.shift_ns) // DAY_NS)
 
@@ -116,7 +122,7 @@ class SegmentWriter:
         self.offset = len(head)
         self._pending = bytearray()
         self._digest = hashlib.sha256(head)
-        self.tally = Tally(header.shift_ns)
+        self.tally = Tally(header.shift_ns, header.first_seq)
         self.period = -1
 
     def prepare_spares(self) -> int:
@@ -144,7 +150,7 @@ class SegmentWriter:
         period = (recv_ns - self.header.shift_ns) // self._period_ns
         command = FIRST_COMMAND <= kind <= LAST_COMMAND
         if self.offset + length + 16 > self.segment_bytes or (self.period not in (-1, period) and not command):
-            self.rotate(seq if not command else seq + 1)
+            self.rotate(seq if not command else self.tally.last_seq + 1)
         if not command:
             self.period = period
         body = bytes(memoryview(record)[8:])
@@ -272,7 +278,7 @@ def recover(directory: Path) -> list[Path]:
             path.unlink()
             continue
         end = int(segment.offsets[-1] + segment.headers["length"][-1]) if segment.offsets.size else 0
-        tally = Tally(segment.header.shift_ns)
+        tally = Tally(segment.header.shift_ns, segment.header.first_seq)
         for head in segment.headers:
             tally.add(int(head["kind"]), int(head["seq"]), int(head["recv_ns"]), int(head["exch_ns"]))
         if end:

@@ -126,8 +126,8 @@ def resume(directory: Path, header: SegmentHeader, policy: Policy, done: Progres
         os.truncate(path, done.offset)
         recover(directory)
     if path.exists():
-        headers = read_segment(path).headers
-        next_seq = int(headers["seq"].max()) + 1 if headers.size else done.first_seq
+        events = read_segment(path).event_seqs
+        next_seq = int(events[-1]) + 1 if events.size else done.first_seq
     for raw in directory.glob("raw-*.b4z"):
         if raw.name == raw_name(done.first_seq):
             os.truncate(raw, done.raw_position)

@@ -54,14 +54,15 @@ class MarketStream:
         times: StreamTimes | None = None,
         on_batch: Callable[[], None] | None = None,
         quiet: Callable[[], bool] = lambda: False,
+        room: Callable[[], bool] = lambda: True,
         seed: int | None = None,
     ) -> None:
-        """Prepare; nothing is opened before `run()`."""
+        """Prepare; nothing is opened before `run()`. While there is no `room` the socket is not read."""
         self.core = core
         times = times or StreamTimes()
         symbol = core.instrument.symbol.lower()
         self._around = surroundings(
-            BinanceDialect.limits, now_ns, times, random.Random(seed), quiet=quiet, on_batch=on_batch
+            BinanceDialect.limits, now_ns, times, random.Random(seed), quiet=quiet, on_batch=on_batch, room=room
         )
         self._reader = BinanceReader({symbol: core}, lambda _: fetch_snapshot(), now_ns, times)
         self._shard = Shard(symbol, url, self._reader, BinanceDialect, self._around)

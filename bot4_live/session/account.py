@@ -13,6 +13,7 @@ from bot4_live.safety.control import RunnerState
 from bot4_live.session.context import Context
 
 RETRY_S = 0.5
+BEHIND_S = 0.01
 
 
 class Account:
@@ -54,6 +55,9 @@ class Account:
         while True:
             await wanted.wait()
             await self._up.wait()
+            if context.core.lag_s > 0:  # answers would wait behind the backlog, and HOLD is to stay until it is done
+                await asyncio.sleep(BEHIND_S)
+                continue
             wanted.clear()
             connects = self.stream.connects
             try:

@@ -14,10 +14,12 @@ from bot4_live.engine import Engine
 from bot4_live.events import Kind, header_of
 from bot4_live.execution.dispatch import Dispatcher
 from bot4_live.execution.ledger import Ledger
+from bot4_live.journal.backlog import Backlog
 from bot4_live.journal.client import JournalClient
 from bot4_live.market.feed_status import Tally
 from bot4_live.sequencer import Sequencer
 from bot4_live.session.latency import Latency
+from bot4_live.session.pace import Pace, market_times
 
 _ACCOUNT = range(Kind.POSITION, Kind.CANCEL_REJECTED + 1)
 
@@ -26,10 +28,20 @@ class Core:
     """One session's way of a record. Nothing here waits."""
 
     def __init__(
-        self, clock: MarketClock, journal: JournalClient, engine: Engine, ledger: Ledger, first_seq: int
+        self,
+        clock: MarketClock,
+        journal: JournalClient,
+        engine: Engine,
+        ledger: Ledger,
+        first_seq: int,
+        *,
+        ahead: bool = False,
     ) -> None:
+        """With `ahead` a burst is journaled first and stepped later (`pace`)."""
         self.clock, self.journal, self.engine, self.ledger = clock, journal, engine, ledger
-        self.sequencer = Sequencer(journal, engine, clock.now_ns(), first_seq)
+        backlog = Backlog(journal.directory, lambda: journal.written) if ahead else None
+        self.sequencer = Sequencer(journal, engine, clock.now_ns(), first_seq, backlog=backlog)
+        self.pace = Pace(self.sequencer, clock, self._caught_up) if ahead else None
         self.first_seq = first_seq
         self.latency = Latency()
         self.dispatcher: Dispatcher | None = None
@@ -57,7 +69,8 @@ class Core:
         came_ns = int(head["recv_ns"])  # the sequencer may set it on
         received = self.received_mono(came_ns)
         commands = self.sequencer.push(record)
-        self.latency.decision.add(time.monotonic_ns() - received)
+        if not self.sequencer.ahead:
+            self.latency.decision.add(time.monotonic_ns() - received)
         self.latency.market(came_ns, int(head["exch_ns"]))
         kind = int(head["kind"])
         self.kinds[kind] += 1
@@ -95,6 +108,33 @@ class Core:
     def until_tick_s(self) -> float:
         """Return the real seconds until the next TICK is due."""
         return self.clock.wall_s(TICK_NS - self.clock.now_ns() % TICK_NS)
+
+    @property
+    def behind(self) -> bool:
+        """Return whether the engine has not yet seen all that is in the log."""
+        return self.sequencer.ahead
+
+    @property
+    def lag_s(self) -> float:
+        """Return how old the engine's data is at least, in real seconds."""
+        return self.pace.lag_s if self.pace is not None else 0.0
+
+    def finish(self, timeout_s: float) -> bool:
+        """Let the engine see all that is in the log, at the end of a session; nothing is sent any more."""
+        self.dispatcher = None
+        return self.pace is None or self.pace.finish(timeout_s)
+
+    def fresh(self, recv_ns: int) -> bool:
+        """Return whether what an event of this engine time caused may still leave."""
+        return self.pace is None or self.pace.fresh(recv_ns)
+
+    def _caught_up(self, heads: np.ndarray, commands: list[np.ndarray]) -> None:
+        """Go on with events that were stepped later than they were journaled."""
+        now = time.monotonic_ns()
+        for recv_ns in market_times(heads):
+            self.latency.decision.add(now - self.received_mono(recv_ns))
+        for command in commands:
+            self.route([command], self.received_mono(int(header_of(command)["recv_ns"])))
 
     def route(self, commands: list[np.ndarray], received: int, *, frame: bool = False) -> None:
         """Send commands that are in the log; `received` is when their cause came (CLOCK_MONOTONIC ns)."""

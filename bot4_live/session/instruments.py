@@ -92,6 +92,8 @@ class InstrumentWatch:
         if rescales:
             context.hold()
             await self._empty_book()
+        while context.core.behind:  # what waits was sequenced, and will be decided, in the old units
+            await asyncio.sleep(0.01)
         self._feed.change_instrument(context.market.clock.now_ns(), found)
         context.instrument = context.gateway.instrument = found
         context.core.ledger.apply(found.record(0))

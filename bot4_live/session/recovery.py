@@ -1,7 +1,8 @@
 """Recovery: engine and ledger as they were when the last session ended, however it ended.
 
-Everything comes from the journal: the newest snapshot and the events after it, stepped again. What the last event
-caused and the crash kept out of the journal is given back, to be journaled before anything new.
+Everything comes from the journal: the newest snapshot and the events after it, stepped again. Commands lie in the log
+in one order, if late (docs/decisions/008), so what the journal has of them is a beginning of what the events cause: the
+rest, which the crash kept out, is given back, to be journaled before anything new.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _LEDGER_KINDS = np.array(
 
 @dataclass
 class Recovered:
-    """State after `last_seq`; `lost` are commands of that event which the journal lacks."""
+    """State after `last_seq`; `lost` are commands that the journal lacks: of the last event, or of all that waited."""
 
     engine: Engine
     ledger: Ledger
@@ -89,28 +90,16 @@ def _replay(segment: Segment, done: Recovered, models_dir: Path) -> None:
     """Step the segment's events after what the engine has; bundles are loaded just before they are swapped in."""
     heads, commands = segment.headers, segment.is_command
     events = np.flatnonzero(~commands)
-    if not events.size:
-        _subtract(segment, commands, done)
-        return
     todo = events[heads["seq"][events] > done.from_snapshot]
-    out = b""
     for part in np.split(todo, np.flatnonzero(heads["kind"][todo] == Kind.MODEL_SWAP)):
         if part.size:
             load_named_bundle(done.engine, segment.record(int(part[0])), models_dir)
-            # The last event's commands may not be in the journal: it is stepped by itself.
-            done.engine.run(segment.buffer, segment.offsets[part[:-1]])
-            out = done.engine.step(np.ascontiguousarray(segment.record(int(part[-1]))))
+            done.lost += split(done.engine.run(segment.buffer, segment.offsets[part]))
     done.replayed += int(todo.size)
-    last = events[-1]
-    done.last_seq, done.last_ns = int(heads["seq"][last]), int(heads["recv_ns"][last])
-    done.lost = split(out)
-    _subtract(segment, commands, done)
-
-
-def _subtract(segment: Segment, commands: np.ndarray, done: Recovered) -> None:
-    """Take from `lost` what the journal has; commands of one event may lie in the next segment."""
-    journaled = int((commands & (segment.headers["seq"] == done.last_seq)).sum())
-    done.lost = done.lost[journaled:]
+    if events.size:
+        last = events[-1]
+        done.last_seq, done.last_ns = int(heads["seq"][last]), int(heads["recv_ns"][last])
+    del done.lost[: int((commands & (heads["seq"] > done.from_snapshot)).sum())]
 
 
 def _remember(segment: Segment, ledger: Ledger, after_seq: int) -> None:

@@ -8,17 +8,20 @@ import time
 
 from bot4_live import engine_events
 from bot4_live.events import Mode, Source
-from bot4_live.execution.rest import Request, VenueError
+from bot4_live.execution.rest import Request, VenueError, Withheld
 from bot4_live.session import opening, recovery, report
 from bot4_live.session.account import Account
 from bot4_live.session.context import Context
 from bot4_live.session.feeder_link import FeederLink
 from bot4_live.session.models import ModelWatch
+from bot4_live.session.pace import STALE_S
 
 SNAPSHOT_EVENTS = 100_000
 BEAT_S = 0.05
 SLOW_S = 0.25
 UNWELL_S = 1.0
+CLEAR_S = 0.2
+CATCH_UP_S = 10.0  # a longer backlog is left to the next start, which reads it from the journal
 
 
 class Upkeep:
@@ -38,6 +41,8 @@ class Upkeep:
         self._snapshot_seq = snapshot_seq
         self._snapshotting: asyncio.Task[None] | None = None
         self._well_at = time.monotonic()
+        self._far_behind = False
+        self._clearing: asyncio.Task[None] | None = None
         self.mode = -1
         self._measured = context.rest.time.measured
 
@@ -70,6 +75,7 @@ class Upkeep:
             if (lots := context.control.take_intent()) != 0:
                 core.publish(engine_events.intent(0, lots))
             self._watch_journal()
+            self._watch_pace()
             await asyncio.sleep(BEAT_S)
 
     def _watch_journal(self) -> None:
@@ -83,19 +89,41 @@ class Upkeep:
         if self._context.control.ask_mode(Mode.PAUSE if unwell else Mode.NORMAL) and unwell:
             self._context.say("the journal cannot keep up or its disk is full: asking for PAUSE")
 
+    def _watch_pace(self) -> None:
+        """Hold and take down what rests while the engine is far behind: its quotes are of another market."""
+        context, lag_s = self._context, self._context.core.lag_s
+        if lag_s <= STALE_S:
+            self._far_behind = self._far_behind and lag_s > 0
+            return
+        if not self._far_behind:
+            self._far_behind = True
+            context.doubt(f"the engine is {lag_s:.1f} s behind its data: holding, and cancelling what rests")
+        if context.core.ledger.live_orders() and (self._clearing is None or self._clearing.done()):
+            self._clearing = asyncio.create_task(self._clear())
+
+    async def _clear(self) -> None:
+        """Cancel everything of ours without the engine, which would decide so too late."""
+        context = self._context
+        try:
+            await context.dispatcher.cancel_unasked()
+        except (Withheld, VenueError) as error:
+            context.say(f"what rests could not be cancelled, trying again: {error}")
+        await asyncio.sleep(CLEAR_S)  # for the user stream to confirm it
+
     async def slow(self) -> None:
         """Look after what may take its time."""
         context, beats = self._context, 0
         while True:
             await asyncio.sleep(SLOW_S)
             beats += 1
-            swap = await self._models.poll()
+            swap = None if context.core.behind else await self._models.poll()  # a swap that waits keeps its slot
             if swap is not None:
                 context.core.publish(swap)
             elif self._models.complaint:
                 context.remark(self._models.complaint)
                 self._models.complaint = ""
-            if context.core.last_seq - self._snapshot_seq >= SNAPSHOT_EVENTS and self._snapshotting is None:
+            due = context.core.last_seq - self._snapshot_seq >= SNAPSHOT_EVENTS and not context.core.behind
+            if due and self._snapshotting is None:
                 self._snapshotting = asyncio.create_task(self.snapshot())
             if beats % 4 == 0:
                 context.say(report.status_line(context.core, context.instrument, context.control.state, self.mode))
@@ -141,7 +169,12 @@ class Upkeep:
             self._snapshotting = None
 
     async def finish(self) -> None:
-        """Keep a last snapshot, after one that is under way."""
+        """Keep a last snapshot, after one that is under way; none when the engine has not seen the log's end."""
+        if self._clearing is not None:
+            self._clearing.cancel()
         if self._snapshotting is not None:
             await self._snapshotting
-        await self.snapshot()
+        if self._context.core.finish(CATCH_UP_S):
+            await self.snapshot()
+        else:
+            self._context.say("the engine has not caught up: the next start replays what waits")

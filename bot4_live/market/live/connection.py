@@ -28,6 +28,7 @@ from bot4_live.market.venues.dialects import NO_CHANNEL, Channel, Dialect, Venue
 log = logging.getLogger(__name__)
 
 MAX_FRAME = 16 << 20
+ROOM_S = 0.002  # how often a full journal is asked whether it has room again
 _TICK_S = 0.1  # how often silence, heartbeats and the sink's wishes are looked at, at least
 
 
@@ -63,7 +64,10 @@ class Tally:
 
 @dataclass
 class Surroundings:
-    """What the connections of a pool share. `quiet` says that silence is expected, `on_batch` runs after frames."""
+    """What the connections of a pool share. `quiet` says that silence is expected, `on_batch` runs after frames.
+
+    While there is no `room` (a journal that cannot keep up) sockets are not read: the venue waits, nothing is lost.
+    """
 
     now_ns: Callable[[], int]
     times: StreamTimes
@@ -73,6 +77,7 @@ class Surroundings:
     rng: random.Random
     quiet: Callable[[], bool] = lambda: False
     on_batch: Callable[[], None] | None = None
+    room: Callable[[], bool] = lambda: True
     renewing: set[str] = field(default_factory=set)
 
 
@@ -84,10 +89,11 @@ def surroundings(
     *,
     quiet: Callable[[], bool] = lambda: False,
     on_batch: Callable[[], None] | None = None,
+    room: Callable[[], bool] = lambda: True,
 ) -> Surroundings:
     """Return the surroundings of connections to a venue of these limits."""
     breaker, connects, messages = Breaker(times, rng), Pacer(*limits.connects), Pacer(*limits.messages)
-    return Surroundings(now_ns, times, breaker, connects, messages, rng, quiet, on_batch)
+    return Surroundings(now_ns, times, breaker, connects, messages, rng, quiet, on_batch, room)
 
 
 class Connection:
@@ -252,6 +258,9 @@ class Connection:
         channel_of, take, now_ns, on_batch = self._dialect.channel, self._sink.frame, around.now_ns, around.on_batch
         try:
             while True:
+                while not around.room():
+                    self._heard = time.monotonic()
+                    await asyncio.sleep(ROOM_S)
                 raw = await socket.recv(decode=False)
                 recv_ns = now_ns()
                 mono_ns = time.monotonic_ns()

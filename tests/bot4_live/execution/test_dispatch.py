@@ -158,3 +158,16 @@ def _cancel_all():
     from bot4_live.engine_events import record
 
     return record(Kind.CMD_CANCEL_ALL, 0)
+
+
+async def test_an_order_decided_on_old_data_is_not_sent_and_cancels_are(bench):
+    resting = bench.new(bench.best[0] - 500)
+    await bench.until(lambda: Kind.ORDER_ACCEPTED in bench.kinds(resting))
+    bench.dispatcher._fresh = lambda recv_ns: False
+    late = bench.new(bench.best[0] - 400)
+    await bench.until(lambda: Kind.SUPPRESSED in bench.kinds(late))
+    told = header_of(bench.last(Kind.SUPPRESSED))
+    assert (int(told["a"]), int(told["b"])) == (late, SuppressCause.BEHIND)
+    bench.cancel(resting)
+    await bench.until(lambda: Kind.ORDER_CANCELED in bench.kinds(resting))
+    assert Kind.SEND_ATTEMPT not in bench.kinds(late)

@@ -15,9 +15,7 @@ from bisect import bisect_right
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
-from numba import njit
 
 from bot4_live import engine_events
 from bot4_live.clock import MarketClock
@@ -26,7 +24,6 @@ from bot4_live.events import Kind, Source, StaleCause, header_of
 from bot4_live.instrument import BTCUSDT_USDM
 from bot4_live.journal.local import LocalJournal
 from bot4_live.journal.reader import Journal
-from bot4_live.market.book import book_depth
 from bot4_live.market.feed_core import FeedCore
 from bot4_live.market.import_capture import segment_header
 from bot4_live.market.public import stream_url
@@ -36,6 +33,8 @@ from bot4_live.sequencer import Sequencer
 from bot4_live.settings import StrategyParams
 from bot4_live.simulation.wire_faults import FaultyWire
 from bot4_live.wire.spin_stream import SpinStream
+
+from .books import depth
 
 TOKEN = "for-tests"
 SPEED_MILLI = 4000
@@ -250,18 +249,6 @@ class Client:
         assert kinds[Kind.BOOK_STALE] == len(self.stale)
         assert resident() - self.resident_before < MEMORY_BYTES
         return kinds
-
-
-@njit
-def _depth(books, side, out, n):
-    return book_depth(books[0], side, out, n)
-
-
-def depth(book, side):
-    """Return [(price, qty)] of one side, best first."""
-    out = np.zeros((2000, 2), np.int64)
-    n = _depth(book, side, out, len(out))
-    return [(int(p), int(q)) for p, q in out[:n]]
 
 
 @pytest.fixture(params=["async", "spin"])
