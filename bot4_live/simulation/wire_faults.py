@@ -32,9 +32,9 @@ _T = TypeVar("_T")
 class Fault:
     """What happens to frames towards the client that contain `match`: `after` of them pass, then `times` are hit.
 
-    drop: lost. duplicate: comes twice. reorder: comes after `frames` later ones. delay: it and all behind it wait
-    `seconds`. half_open: the peer vanishes, nothing comes or is taken any more and no FIN says so. silence: data stops,
-    pings are answered. hang_up: FIN instead of the frame. reset: RST instead of the frame.
+    drop: lost. duplicate: comes `frames` times more. reorder: comes after `frames` later ones. delay: it and all behind
+    it wait `seconds`. half_open: the peer vanishes, nothing comes or is taken any more and no FIN says so. silence:
+    data stops, pings are answered. hang_up: FIN instead of the frame. reset: RST instead of the frame.
     """
 
     what: What
@@ -233,8 +233,9 @@ class _Connection:
             self._held.append([fault.frames, frame])
             return True
         self._send(frame)
-        if what == "duplicate":
-            self._send(frame)
+        if what == "duplicate" and fault is not None:
+            for _ in range(fault.frames):
+                self._send(frame)
         self._release()
         return True
 
