@@ -48,9 +48,7 @@ class Suppressor:
 class Session:
     """A core over a real journal, fed without a socket."""
 
-    def __init__(
-        self, folder, frames, *, engine=None, ledger=None, first_seq=1, epoch=1, memory_bytes=20_000, hold=False
-    ):
+    def __init__(self, folder, frames, *, engine=None, ledger=None, first_seq=1, epoch=1, hold=False):
         self.folder = folder
         start_ns = frames[0][0]
         self.now_ns = start_ns
