@@ -31,8 +31,9 @@ from bot4_live.sequencer import JournalSink, Sequencer, split
 
 Commands = Sequence[np.ndarray]
 _NOTHING: Commands = ()
-_NEXT_SEQ, _LAST_NS, _TICKS, _NEXT_TICK, _BEFORE, _AFTER = (
-    offset(hot_step.HOT, name) // 8 for name in ("next_seq", "last_ns", "ticks", "next_tick", "before", "after")
+_NEXT_SEQ, _LAST_NS, _TICKS, _NEXT_TICK, _AHEAD, _BEFORE, _AFTER = (
+    offset(hot_step.HOT, name) // 8
+    for name in ("next_seq", "last_ns", "ticks", "next_tick", "ahead", "before", "after")
 )
 
 
@@ -45,7 +46,8 @@ class HotLoop:
     ...     sequencer.push(order_event)
 
     Whoever calls `hot_step.frame_at` from a kernel of his own gives it `address`, and treats its result as `on_frame`
-    does: write `ticks`, `event` and `caused`, `confirm` what is DISTRUSTED.
+    does: write `ticks`, `event` and `caused`, `confirm` what is DISTRUSTED. While the sequencer is `ahead`, records are
+    made and journaled, not stepped: he puts them into its backlog.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class HotLoop:
         self._feed = self._hot.view(np.uint8).data[offset(hot_step.HOT, "feed") :]
         self.address = address(self._hot)
         self._known = -1  # next_seq when both sides last knew the same
-        core.follow(engine.state["book"])
+        core.follow(engine.state["book"], lambda: sequencer.ahead)
         self.take_over()
 
     def on_frame(self, recv_ns: int, raw: bytes) -> Commands:
@@ -156,6 +158,7 @@ class HotLoop:
         self._known = words[_NEXT_SEQ] = sequencer.next_seq
         words[_LAST_NS] = sequencer.last_ns
         words[_TICKS], words[_NEXT_TICK] = sequencer.tick_grid
+        words[_AHEAD] = sequencer.ahead
         self._core.give(self._feed)
 
     def hand_back(self) -> None:

@@ -41,6 +41,7 @@ HOT = np.dtype(
         ("last_ns", "<i8"),
         ("next_tick", "<i8"),
         ("ticks", "<i8"),
+        ("ahead", "<i8"),  # records are made and not taken in: others wait before them
         ("feed", FEED),
     ]
 )
@@ -49,8 +50,10 @@ _TICK_WORD = _TICK | SCHEMA << 16 | int(Source.TIMER) << 24
 
 
 @njit(cache=True)
-def _step(s: Any, record: int, to: int) -> int:
-    """Take in a record; copy its commands to `to` and return their bytes."""
+def _step(h: Any, s: Any, record: int, to: int) -> int:
+    """Take in a record, unless others wait before it; copy its commands to `to` and return their bytes."""
+    if h.ahead != 0:
+        return 0
     apply(s, header_at(record), slots_at(record))
     for k in range(s.out_len >> 3):
         store64(to + 8 * k, s.out[k])
@@ -72,7 +75,7 @@ def _ticks(h: Any, s: Any, recv_ns: int) -> int:
         h.last_ns = h.next_tick
         h.next_tick += TICK_NS
         h.next_seq += 1
-        size = _step(s, record, record + HEADER_SIZE)
+        size = _step(h, s, record, record + HEADER_SIZE)
         h.before += HEADER_SIZE + size
         commands |= size
     return COMMANDS if commands else 0
@@ -93,7 +96,8 @@ def frame_at(hot: int, frame: int, size: int, recv_ns: int) -> int:
     s = carray(pointer(h.state), 1, STATE)[0]
     head, slots = header_at(h.event), slots_at(h.event)
     kind = np.int64(head.kind)
-    if kind == _DIFF and (s.book.valid == 0 or s.book.update_id != h.feed.last_id):
+    checks = kind == _DIFF and h.ahead == 0  # a book that is behind says nothing of this frame
+    if checks and (s.book.valid == 0 or s.book.update_id != h.feed.last_id):
         return DECLINED
     if not judge(h.feed, head, slots, recv_ns):
         return DECLINED
@@ -104,10 +108,10 @@ def frame_at(hot: int, frame: int, size: int, recv_ns: int) -> int:
     store64(h.event + 24, now)
     h.next_seq += 1
     h.last_ns = now
-    h.after = _step(s, h.event, h.log + h.before)
+    h.after = _step(h, s, h.event, h.log + h.before)
     if h.after != 0:
         result |= COMMANDS
-    if kind == _DIFF and (s.book.valid == 0 or book_crossed(s.book)):
+    if checks and (s.book.valid == 0 or book_crossed(s.book)):
         result |= DISTRUSTED
     return result
 

@@ -121,6 +121,12 @@ class Sequencer:
         self.stepped_ns = int(heads["recv_ns"][-1])
         return heads, commands
 
+    def wait(self, records: bytes) -> None:
+        """Let events wait that the compiled loop sequenced and journaled while ahead; they lie back to back."""
+        assert self.backlog is not None
+        for record in split(records):
+            self.backlog.add(int(header_of(record)["seq"]), record.tobytes())
+
     def draw_level(self) -> None:
         """Step events at once again; nothing may wait any more."""
         assert not self.backlog, "events wait"

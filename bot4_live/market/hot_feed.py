@@ -10,6 +10,7 @@ before it; others are left to the validator, which remembers them.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -148,13 +149,18 @@ class HotFeed(FeedCore):
 
     touched = True
 
-    def follow(self, book: np.ndarray) -> None:
-        """Look at this book ((1,) of BOOK), to which every emitted record is applied at once, instead of an own one."""
+    def follow(self, book: np.ndarray, behind: Callable[[], bool] = lambda: False) -> None:
+        """Look at this book ((1,) of BOOK), to which every emitted record is applied at once, instead of an own one.
+
+        While it is `behind` it is not looked at: the first diff after that finds what is wrong with it.
+        """
         self._checker = None
-        self._book = book
+        self._book, self._behind = book, behind
 
     def _check(self, record: np.ndarray) -> None:
         """Say BOOK_STALE where the levels contradict themselves, as FeedCore does."""
+        if self._behind():
+            return
         book = self._book[0]
         cause = 0
         if not book["valid"]:

@@ -2,7 +2,8 @@
 
 A frame takes the compiled path (`wire.path`) into engine and journal; what is out of the ordinary goes through the feed
 in Python, whose records reach the core as they always did. Nothing is lent between two frames, so account events,
-TICKs and modes use engine, sequencer and journal freely.
+TICKs and modes use engine, sequencer and journal freely. While the sequencer is ahead (`session.pace`) the path makes
+and journals records, and does not step them.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class HotMarket:
         feed.front = self.take_frame
         self._core, self._gauge = core, gauge
         self._ring = SpscRing(core.journal.ring.path)
-        loop = HotLoop(feed, core.sequencer, core.engine, None)
-        self.path = WirePath(loop, feed, self._ring, core.journal, self._taken, self._commands)
+        self._loop = HotLoop(feed, core.sequencer, core.engine, None)
+        self.path = WirePath(self._loop, feed, self._ring, core.journal, self._taken, self._commands)
         self._now = np.zeros(1, np.int64)
         self._now_at = address(self._now)
         self._received = 0
@@ -38,6 +39,8 @@ class HotMarket:
 
     def take_frame(self, recv_ns: int, raw: bytes) -> None:
         """Take one frame. Raises what the core's consumers raise, e.g. for a full disk."""
+        if self._core.pace is not None:
+            self._core.pace.frame(recv_ns)
         self._received = self._core.received_mono(recv_ns)
         self.path.take_frame(recv_ns, raw)
         self._measure(recv_ns, 1)
@@ -55,7 +58,11 @@ class HotMarket:
         self._ring.unmap()
 
     def _taken(self, first: int, after: int, result: int) -> None:
-        if result != DECLINED:  # the others are counted on the ordinary way
+        if result == DECLINED:  # what goes the ordinary way is counted there
+            return
+        if self._core.behind:  # one frame at a time then: spin is never ahead
+            self._core.sequencer.wait(self._loop.ticks + self._loop.event.tobytes())
+        else:
             self._core.latency.decision.add(time.monotonic_ns() - self._received, after - first)
 
     def _commands(self, commands: list[np.ndarray]) -> None:

@@ -1,8 +1,9 @@
 """The pace of a session: frames that come faster than the engine takes them are journaled first and stepped later.
 
-A turn is what the socket gives without being waited for. In one of more than AHEAD_FRAMES the sequencer runs ahead:
-the rest is sequenced and journaled only, and the engine takes it from the backlog in slices, one a turn of the loop, so
-that reading, orders and heartbeat go on between. BACKLOG events in the log say from where to where.
+A turn is what the socket gives without being waited for, and is full with more than FULL_FRAMES. After STALE_S of full
+turns, when nothing that is decided may leave any more, reading comes first and the sequencer runs ahead: frames are
+sequenced and journaled only, and the engine takes them from the backlog in slices, one a turn of the loop, so that
+reading, orders and heartbeat go on between. BACKLOG events in the log say from where to where.
 
 The data is stale by what waits here and by what waits unread in the socket: the first is measured, the second is known
 to exist for as long as turns are full. `lag_s` is the greater of both.
@@ -21,7 +22,7 @@ from bot4_live.clock import MarketClock
 from bot4_live.events import HEADER, Kind, header_of
 from bot4_live.sequencer import Sequencer
 
-AHEAD_FRAMES = 256
+FULL_FRAMES = 256
 SLICE = 2048
 RETRY_S = 0.002  # the writer has not yet what is next
 FULL_TURN_S = 0.25  # a turn this long ago says nothing of the socket any more
@@ -40,10 +41,10 @@ class Pace:
         self._sequencer, self._clock, self._taken = sequencer, clock, taken
         self._loop: asyncio.AbstractEventLoop | None = None
         self._frames = 0
-        self._full_since = self._full_at = 0.0
+        self._turn_at = self._full_since = self._full_at = 0.0  # CLOCK_MONOTONIC, s; since 0: turns are not full
         self._slicing = self._over = False
         self._began_seq = 0
-        self.ahead_frames, self.slice = AHEAD_FRAMES, SLICE
+        self.ahead_after_s, self.slice = STALE_S, SLICE
         self.times_ahead = 0
 
     @property
@@ -65,7 +66,7 @@ class Pace:
         return self._clock.wall_s(self._clock.now_ns() - recv_ns) <= STALE_S
 
     def frame(self, recv_ns: int) -> None:
-        """Count a record that is about to be sequenced, and run ahead when there are too many."""
+        """Count a frame that is about to be taken, and run ahead when there have been too many for too long."""
         self._frames += 1
         if self._frames == 1:
             try:
@@ -73,19 +74,22 @@ class Pace:
             except RuntimeError:
                 self._frames = 0
                 return
+            self._turn_at = time.monotonic()
             self._loop.call_soon(self._turn)
-        elif self._frames > self.ahead_frames and not self._sequencer.ahead:
+        elif self._frames > FULL_FRAMES and not self._sequencer.ahead and self._full_s() >= self.ahead_after_s:
             self._begin(recv_ns)
+
+    def _full_s(self) -> float:
+        return time.monotonic() - (self._full_since or self._turn_at)
 
     def _turn(self) -> None:
         """Judge the turn that is over."""
-        full, self._frames = self._frames > self.ahead_frames, 0
-        now = time.monotonic()
+        full, self._frames = self._frames > FULL_FRAMES, 0
         if not full:
             self._full_since = 0.0
-        elif not self._full_since or now - self._full_at > FULL_TURN_S:
-            self._full_since = now
-        self._full_at = now
+        elif not self._full_since or self._turn_at - self._full_at > FULL_TURN_S:
+            self._full_since = self._turn_at
+        self._full_at = time.monotonic()
 
     def _begin(self, recv_ns: int) -> None:
         sequencer = self._sequencer

@@ -16,12 +16,14 @@ from bot4_live.instrument import BTCUSDT_USDM
 from bot4_live.journal.client import JournalClient, settle
 from bot4_live.journal.layout import SegmentHeader
 from bot4_live.journal.reader import Journal
-from bot4_live.market.feed_core import FeedCore
+from bot4_live.market.stream_gauge import StreamGauge
 from bot4_live.replay import replay
 from bot4_live.session import recovery
 from bot4_live.session.core import Core
+from bot4_live.session.hot_market import HotMarket
 from bot4_live.settings import StrategyParams
 from bot4_live.simulation.generator import generate
+from bot4_live.wire.path import PathFeed
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +68,19 @@ class Session:
         self.core.publish(engine_events.mode(0, Mode.NORMAL))
         self.core.publish(engine_events.hold(0, hold))
         self.core.dispatcher = Suppressor(self.core)
-        self.feed = FeedCore(BTCUSDT_USDM, self.core.on_market, self.journal)
+        self.core.pace.ahead_after_s = 0.0
+        self.feed = PathFeed(BTCUSDT_USDM, self.core.on_market, self.journal)
+        self.market = HotMarket(self.core, self.feed, StreamGauge())
         self.feed.on_connect(start_ns)
 
     def push(self, frames):
         for recv_ns, raw in frames:
             self.now_ns = max(self.now_ns, recv_ns)
             self.feed.on_frame(recv_ns, raw)
+
+    def close(self):
+        self.market.close()
+        self.journal.close()
 
     async def level(self):
         async with asyncio.timeout(30):
@@ -101,12 +109,13 @@ async def test_a_burst_is_stepped_later_and_nothing_else_is_different(tmp_path, 
     core.publish(engine_events.intent(0, 0))  # what else comes waits its turn as well
     core.advance()
     assert core.last_seq > before
+    assert session.market.path.declined < len(frames) / 10, "frames that wait take the compiled path as well"
     await session.level()
     assert core.engine.last_seq == core.last_seq
     assert core.sequencer.backlog.from_disk > 1000
     session.push(frames[-5:])  # level again: stepped at once
     assert core.engine.last_seq == core.last_seq
-    session.journal.close()
+    session.close()
     begun, ended = markers(tmp_path)
     assert begun[0] == 1
     assert ended[:1] == (0,)
@@ -133,7 +142,7 @@ async def test_a_crash_while_behind_loses_nothing_that_was_decided_or_came(tmp_p
     assert session.core.behind
     session.core.pace._over = True  # the process is gone: nothing is stepped any more
     last_seq, stepped = session.core.last_seq, session.core.engine.last_seq
-    session.journal.close()
+    session.close()
     found = replay(tmp_path / "journal")
     assert found.identical
     assert found.lost_tail > 0
@@ -148,7 +157,7 @@ async def test_a_crash_while_behind_loses_nothing_that_was_decided_or_came(tmp_p
     for command in again.lost:
         again.ledger.apply(command)
     second.core.pace.finish(5.0)
-    second.journal.close()
+    second.close()
     assert not [order for order in again.ledger.orders.values() if order.state == OrderState.SENT]
 
 
@@ -161,5 +170,5 @@ async def test_without_a_loop_or_a_burst_it_is_never_ahead(tmp_path, frames):
     assert session.core.lag_s == 0
     await asyncio.to_thread(session.push, frames[3000:])
     assert session.core.pace.times_ahead == 0
-    session.journal.close()
+    session.close()
     assert np.array_equal(markers(tmp_path), [])

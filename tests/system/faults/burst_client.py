@@ -24,11 +24,13 @@ from bot4_live.execution.ledger import Ledger
 from bot4_live.instrument import BTCUSDT_USDM
 from bot4_live.journal.client import JournalClient
 from bot4_live.journal.layout import SegmentHeader
-from bot4_live.market.feed_core import FeedCore
 from bot4_live.market.stream import MarketStream
+from bot4_live.market.stream_gauge import StreamGauge
 from bot4_live.session.core import Core
+from bot4_live.session.hot_market import HotMarket
 from bot4_live.session.pace import SLICE
 from bot4_live.settings import StrategyParams
+from bot4_live.wire.path import PathFeed
 from tests.system.faults.books import depth
 
 
@@ -53,7 +55,8 @@ async def run(port: int, folder: Path, frames: int, mode: str) -> dict[str, obje
         core.publish(record)
     core.publish(engine_events.mode(0, Mode.NORMAL))
     core.publish(engine_events.hold(0, False))
-    feed = FeedCore(BTCUSDT_USDM, core.on_market, journal)
+    feed = PathFeed(BTCUSDT_USDM, core.on_market, journal)
+    market = HotMarket(core, feed, StreamGauge())
     snapshot = (folder / "snapshot.json").read_bytes()
 
     async def fetch() -> bytes:
@@ -63,7 +66,7 @@ async def run(port: int, folder: Path, frames: int, mode: str) -> dict[str, obje
         feed, f"ws://127.0.0.1:{port}/", fetch, clock.now_ns, on_batch=core.advance, room=lambda: journal.room
     )
     if mode == "held":
-        core.pace.slice = 0
+        core.pace.ahead_after_s = core.pace.slice = 0
     before, most, lag, unread = rss_mb(), 0.0, 0.0, 0
     began = time.monotonic()
     task = asyncio.create_task(stream.run())
@@ -92,6 +95,7 @@ async def run(port: int, folder: Path, frames: int, mode: str) -> dict[str, obje
     live, update_id = feed.live, int(book["update_id"][0])
     stream.stop()
     await task
+    market.close()
     journal.close(120.0)
     kinds = {int(kind): count for kind, count in core.kinds.items()}
     return sides | {
