@@ -105,7 +105,7 @@ async def run(port: int, folder: Path, frames: int, mode: str) -> dict[str, obje
         "frames_per_s": frames / received_s, "waiting": waiting, "on_disk": on_disk, "most_waiting": backlog.most,
         "from_disk": backlog.from_disk, "lag_s": lag, "times_ahead": core.pace.times_ahead, "rss_before_mb": before,
         "rss_mb": max(most, rss_mb()), "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "writer_mb": writer, "ring_full": unread,
+        "writer_mb": writer, "ring_full": unread, "declined": market.path.declined,
     }  # fmt: skip
 
 

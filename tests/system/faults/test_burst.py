@@ -47,6 +47,7 @@ def check(report, truth, folder):
     kinds = {Kind(int(kind)): count for kind, count in report["kinds"].items()}
     frames = truth["frames"]
     assert (report["frames"], report["quarantined"]) == (frames, 0)
+    assert report["declined"] < 0.01 * frames
     assert kinds[Kind.BOOK_TICKER] == truth["counts"]["quotes"]
     assert kinds[Kind.TRADE] == truth["counts"]["trades"]
     assert kinds[Kind.DEPTH_DIFF] == truth["counts"]["diffs"]
@@ -70,7 +71,7 @@ def check(report, truth, folder):
 @pytest.mark.parametrize(
     ("frames", "mode"),
     [
-        (200_000, "held"),
+        (100_000, "held"),
         pytest.param(200_000, "free", marks=pytest.mark.slow),
         pytest.param(10_000_000, "held", marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
         pytest.param(10_000_000, "free", marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
@@ -85,8 +86,8 @@ def test_a_burst(tmp_path, frames, mode):
         assert report["times_ahead"] > 0
         if mode == "held":
             assert report["most_waiting"] >= 0.99 * frames
-            assert report["on_disk"] > 0.5 * frames
-            assert report["from_disk"] > 0.5 * frames
+            assert report["on_disk"] > 0.3 * frames
+            assert report["from_disk"] > 0.3 * frames
             assert report["lag_s"] > 0.5
     finally:
         shutil.rmtree(tmp_path / "journal", ignore_errors=True)  # gigabytes
