@@ -57,7 +57,10 @@ MODEL = np.dtype(
         ("edge", "<f8", (MAX_EDGES,)),
         ("edge_turn", "<i4", (MAX_EDGES + 1,)),  # first of the `turn` that hold each edge
         ("turn", TURN, (MAX_NODES,)),
-        ("child", "<i2", (MAX_NODES, 2)),  # right and left child of each node, by its place in `split`
+        # right and left child of each node: those of tree t begin at 2 * root[t] + t; a leaf, after them, is its own
+        ("child", "<i2", (2 * MAX_NODES + MAX_TREES, 2)),
+        ("depth", "<i8"),  # of the deepest tree
+        ("dense", "<i8"),  # 1 when feature k lies at place k of `x`
         # where the last row went
         ("row", "<i4", (CAPACITY,)),  # edge above each feature's value, -1 for NaN
         ("low", "<f8", (CAPACITY,)),  # the edge below it (-inf: none), and the edge above: low < value <= high

@@ -18,7 +18,7 @@ from bot4_live.market.bits import lowest_bit
 from bot4_live.models.layout import ModelKind
 from bot4_live.models.trees import DUST, MISSING_ZERO, Tree, TreeModel, goes_left
 
-_ONE, _NONE = np.uint64(1), np.uint64(0)
+_ONE, _NONE, _SIX, _63 = np.uint64(1), np.uint64(0), np.uint64(6), np.uint64(63)
 
 
 def fill_table(model: TreeModel, slot: np.ndarray) -> bool:
@@ -33,7 +33,9 @@ def fill_table(model: TreeModel, slot: np.ndarray) -> bool:
     for t, tree in enumerate(model.trees):
         for node, (feature, threshold) in enumerate(zip(tree.split.tolist(), tree.threshold.tolist(), strict=True)):
             holders[feature].setdefault(_edge(threshold), []).append((_leaves(tree, node), t, node))
-    m["child"][:, 0], m["child"][:, 1] = m["right"], m["left"]
+        _fill_children(tree, m["child"][2 * int(m["root"][t]) + t :])
+        m["depth"] = max(m["depth"], _depth(tree, 0 if len(tree.split) else -1))
+    m["dense"] = np.array_equal(m["column"][: len(holders)], np.arange(len(holders)))
     edge = turn = 0
     for k, holder in enumerate(holders):
         m["row_base"][k] = m["row"][k] = edge
@@ -74,24 +76,61 @@ def _leaves(tree: Tree, child: int) -> int:
     return _leaves(tree, int(tree.left[child])) | _leaves(tree, int(tree.right[child]))
 
 
+def _fill_children(tree: Tree, child: np.ndarray) -> None:
+    """Write the tree's children, leaf k as node number `nodes + k`."""
+    nodes = len(tree.split)
+    for side, children in enumerate((tree.right, tree.left)):
+        child[:nodes, side] = np.where(children < 0, nodes + ~children, children)
+        child[nodes : 2 * nodes + 1, side] = np.arange(nodes, 2 * nodes + 1)
+
+
+def _depth(tree: Tree, child: int) -> int:
+    """Return the steps from a child to the leaf farthest from it."""
+    return 0 if child < 0 else 1 + max(_depth(tree, int(tree.left[child])), _depth(tree, int(tree.right[child])))
+
+
 @njit(cache=True)
 def predict_table(m: Any, x: np.ndarray) -> float:
     """Return the raw score of `x` under `m` (Record of MODEL), whose table is filled."""
-    for k in range(m.n_features):
-        value = x[m.column[k]]
-        if m.low[k] < value <= m.high[k]:
-            continue
-        if np.isnan(value) or m.row[k] < 0:
-            _anew(m, k, value)
-        else:
-            _pass(m, k, value)
+    for begin in range(0, m.n_features, 64):
+        moved = _moved(m, x, begin)
+        while moved != _NONE:
+            k = begin + lowest_bit(moved)
+            moved &= moved - _ONE
+            value = x[m.column[k]]
+            if np.isnan(value) or m.row[k] < 0:
+                _anew(m, k, value)
+            else:
+                _pass(m, k, value)
     n = m.n_trees
     first = _walk(m)
     total = m.total[first]
-    for t in range(first, n):
+    for t in range(np.uint64(first), np.uint64(n)):
         total += m.value[t]
-        m.total[t + 1] = total
+        m.total[t + _ONE] = total
     return total
+
+
+@njit(cache=True)
+def _moved(m: Any, x: np.ndarray, begin: int) -> Any:
+    """Return which of the 64 features from `begin` on left the span between two edges, one bit each.
+
+    Here and below places are unsigned where speed counts: numba looks whether a signed one counts from the end.
+    """
+    moved = _NONE
+    n = min(m.n_features - begin, 64)
+    if m.dense == 1:
+        for j in range(n):
+            k = np.uint64(begin + j)
+            stays = (m.low[k] < x[k]) & (x[k] <= m.high[k])
+            moved |= np.uint64(not stays) << np.uint64(j)
+        return moved
+    for j in range(n):
+        k = np.uint64(begin + j)
+        value = x[np.uint64(m.column[k])]
+        stays = (m.low[k] < value) & (value <= m.high[k])
+        moved |= np.uint64(not stays) << np.uint64(j)
+    return moved
 
 
 @njit(cache=True)
@@ -100,16 +139,16 @@ def _pass(m: Any, k: int, value: float) -> None:
     row = m.row[k]
     begin = end = m.edge_turn[row]
     if value > m.high[k]:
-        while value > m.edge[row]:
+        while value > m.edge[np.uint64(row)]:
             row += 1
         end = m.edge_turn[row]
     else:
         base = m.row_base[k]
-        while row > base and value <= m.edge[row - 1]:
+        while row > base and value <= m.edge[np.uint64(row - 1)]:
             row -= 1
         begin = m.edge_turn[row]
     for i in range(begin, end):
-        _turn(m, m.turn[i])
+        _turn(m, m.turn[np.uint64(i)])
     _rest(m, k, row)
 
 
@@ -143,15 +182,19 @@ def _rest(m: Any, k: int, row: int) -> None:
 @njit(cache=True)
 def _turn(m: Any, e: Any) -> None:
     """Let a node (Record of TURN) send the row the other way; its tree strays if the node is on the path."""
-    t = e.tree
+    t = np.uint64(e.tree)
     m.lefts[t] ^= _ONE << np.uint64(e.node)
-    m.stray[t >> 6] |= ((e.under >> np.uint64(m.at[t])) & _ONE) << np.uint64(t & 63)
+    m.stray[t >> _SIX] |= ((e.under >> np.uint64(m.at[t])) & _ONE) << (t & _63)
 
 
 @njit(cache=True)
 def _walk(m: Any) -> int:
-    """Walk the trees that strayed; return the first of them, the number of trees for none."""
+    """Walk the trees that strayed; return the first of them, the number of trees for none.
+
+    All walks have as many steps, the last ones on the spot, so that one need not end before the next can begin.
+    """
     first = m.n_trees
+    depth = m.depth
     for word in range(m.stray.shape[0]):
         strays = m.stray[word]
         if strays == _NONE:
@@ -159,12 +202,15 @@ def _walk(m: Any) -> int:
         m.stray[word] = _NONE
         first = min(first, (word << 6) + lowest_bit(strays))
         while strays != _NONE:
-            t = (word << 6) + lowest_bit(strays)
+            t = np.uint64((word << 6) + lowest_bit(strays))
             strays &= strays - _ONE
-            root, lefts = m.root[t], m.lefts[t]
+            root, lefts = np.int64(m.root[t]), m.lefts[t]
+            begin = 2 * root + np.int64(t)
             node = np.int64(0)
-            while node >= 0:
-                node = np.int64(m.child[root + node, np.int64((lefts >> np.uint64(node)) & _ONE)])
-            m.at[t] = ~node
-            m.value[t] = m.leaf[m.leaf_base[t] + ~node]
+            for _ in range(depth):
+                left = (lefts >> np.uint64(node & 63)) & _ONE
+                node = np.int64(m.child[np.uint64(begin + node), left])
+            leaf = node - (m.root[t + _ONE] - root)
+            m.at[t] = leaf
+            m.value[t] = m.leaf[np.uint64(m.leaf_base[t] + leaf)]
     return first
