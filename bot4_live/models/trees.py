@@ -134,7 +134,8 @@ def _tree(fields: dict[str, str], number: int, n_features: int) -> Tree:
         raise ValueError(f"model.txt: tree {number} has arrays of the wrong length")
     children = sorted([*tree.left.tolist(), *tree.right.tolist()])
     expected = [*range(-leaves, 0), *range(1, nodes)] if nodes else []
-    if children != expected or any((tree.split < 0) | (tree.split >= n_features)):
+    down = all(np.all((side < 0) | (side > np.arange(nodes))) for side in (tree.left, tree.right))
+    if children != expected or not down or any((tree.split < 0) | (tree.split >= n_features)):
         raise ValueError(f"model.txt: tree {number} is not a tree over the model's features")
     if np.isnan(tree.threshold).any():
         raise ValueError(f"model.txt: tree {number} has thresholds that are not numbers")

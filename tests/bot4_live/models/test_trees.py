@@ -125,9 +125,19 @@ def test_the_table_remembers_nothing_that_matters(booster: tuple[Any, np.ndarray
     assert_same_bits(table, walked)
 
 
+def bite_its_tail(text: str) -> str:
+    """Let an inner node and a leaf below it change places: each child is still named once, the node by itself."""
+    left = [int(v) for v in re.search(r"left_child=(.*)", text)[1].split()]
+    node = next(c for c in left if c > 0 and left[c] < 0)
+    parent = left.index(node)
+    left[parent], left[node] = left[node], node
+    return re.sub(r"left_child=.*", "left_child=" + " ".join(map(str, left)), text, count=1)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (bite_its_tail, "not a tree"),
         (lambda t: t[: len(t) // 2], "cut short"),
         (lambda t: "hello" + t, "does not begin"),
         (lambda t: t.replace("version=v4", "version=v3"), "format v3"),
