@@ -63,7 +63,13 @@ async def run(port: int, folder: Path, frames: int, mode: str) -> dict[str, obje
         return snapshot
 
     stream = MarketStream(
-        feed, f"ws://127.0.0.1:{port}/", fetch, clock.now_ns, on_batch=core.advance, room=lambda: journal.room
+        feed,
+        f"ws://127.0.0.1:{port}/",
+        fetch,
+        clock.now_ns,
+        on_batch=core.advance,
+        quiet=lambda: feed.counts.frames >= frames,  # nothing more is to come while the engine catches up
+        room=lambda: journal.room,
     )
     if mode == "held":
         core.pace.ahead_after_s = core.pace.slice = 0
