@@ -14,8 +14,10 @@ import aiohttp
 import orjson
 
 from bot4_live.clock import boottime_ns
+from bot4_live.execution.gateways.binance_usdm import instrument_of
 from bot4_live.execution.rest_budget import RestBudget, Throttled, Ticket
 from bot4_live.execution.weights import cost
+from bot4_live.instrument import Instrument
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +121,19 @@ class PublicApi:
         """
         ticket = await self._claim("/fapi/v1/depth", limit=SNAPSHOT_LEVELS)
         return await self._get(f"/fapi/v1/depth?symbol={self._symbol}&limit={SNAPSHOT_LEVELS}", ticket)
+
+    async def instrument(self, known: Instrument) -> Instrument:
+        """Return the instrument as exchangeInfo has it: `known` when nothing has changed, else its next version.
+
+        Raises ValueError when it is not traded, or for an answer that is no listing.
+        """
+        body = await self._get("/fapi/v1/exchangeInfo", await self._claim("/fapi/v1/exchangeInfo"))
+        try:
+            return instrument_of(orjson.loads(body), known)
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            raise ValueError(
+                f"{self._base}/fapi/v1/exchangeInfo: no listing of {known.symbol}: {body[:80]!r}"
+            ) from None
 
     async def _claim(self, path: str, **params: str | int) -> Ticket:
         weight, priority = cost("GET", path, params)

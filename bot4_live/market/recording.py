@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from bot4_live.market.feed_core import FeedCore
 from bot4_live.market.feed_status import PUBLISH_S, Publisher, Tally, journal_status
 from bot4_live.market.followed_clock import FollowedClock
 from bot4_live.market.import_capture import Followed, segment_header, session_records
+from bot4_live.market.listing_watch import ListingWatch
 from bot4_live.market.live.listings import Digits, VenueRest, instruments_of, named
 from bot4_live.market.live.patience import StreamTimes
 from bot4_live.market.live.pool import VENUES, open_pool
@@ -73,8 +74,9 @@ class Connections(Protocol):
 async def record_exchange(
     settings: Settings, instrument: Instrument, journal_dir: Path, limits: Limits, *, times: StreamTimes | None = None
 ) -> RecordingResult:
-    """Record the simulated exchange of the settings, in its own market time.
+    """Record the simulated exchange of the settings, in its own market time, whatever its tick, lot and filters become.
 
+    It is asked for them at the start (`instrument` is what else there is to know) and every `instrument_check_s`.
     The journal is sealed at the end, also after an error. Raises ValueError for an endpoint that is not loopback,
     OSError when exchange or journal fail.
     """
@@ -84,17 +86,29 @@ async def record_exchange(
         clock = FollowedClock(api.clock)
         said = await clock.sync()
         shift, speed = said.shift_ns, said.speed_milli
+        with contextlib.suppress(ValueError):  # not traded now: what comes is recorded all the same
+            instrument = replace(await api.instrument(instrument), version=instrument.version)
         work = _Recording.begin(settings, instrument, journal_dir, clock.now_ns, shift_ns=shift, speed_milli=speed)
         with work:
             work.offset(*clock.anchor)
             clock.on_anchor = work.offset
+            core = FeedCore(instrument, work.emit, work.journal, liquidation_usd=settings.liquidation_usd)
             stream = MarketStream(
-                FeedCore(instrument, work.emit, work.journal, liquidation_usd=settings.liquidation_usd),
-                stream_url(settings.ws_url, settings.symbol),
-                api.depth, clock.now_ns, times=times, quiet=lambda: clock.paused,
+                core, stream_url(settings.ws_url, settings.symbol), api.depth, clock.now_ns, times=times,
+                quiet=lambda: clock.paused,
             )  # fmt: skip
             end_ns = None if limits.until_ns is None else limits.until_ns + shift
-            await work.run(stream, limits, end_ns, clock.follow())
+
+            async def compare() -> None:
+                try:
+                    found = await api.instrument(core.instrument)
+                except (OSError, ValueError):
+                    return  # asked again
+                if found is not core.instrument:
+                    core.change_instrument(clock.now_ns(), found)
+
+            watch = ListingWatch(core, settings.instrument_check_s, compare)
+            await work.run(stream, limits, end_ns, clock.follow(), watch.run())
         return work.result(said.source, stream.status(), speed_milli=speed, shift_ns=shift)
 
 

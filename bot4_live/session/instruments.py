@@ -12,15 +12,13 @@ import time
 from dataclasses import replace
 
 from bot4_live.engine import Engine
-from bot4_live.events import Reason
 from bot4_live.execution.gateways.binance_usdm import instrument_of
 from bot4_live.execution.rest import Request, VenueError, Withheld
 from bot4_live.instrument import Instrument
 from bot4_live.market.feed_core import FeedCore
+from bot4_live.market.listing_watch import ListingWatch
 from bot4_live.session.context import Context
 
-LOOK_S = 0.25
-SOONEST_S = 1.0  # between two questions that frames with digits too many make us ask
 CANCEL_S = 5.0
 FIELDS = ("tick_e8", "lot_e8", "min_qty", "max_qty", "min_notional_e8", "maker_fee_e8", "taker_fee_e8")
 
@@ -46,19 +44,11 @@ class InstrumentWatch:
     def __init__(self, context: Context, feed: FeedCore) -> None:
         """Compare `context.instrument`, which it keeps up to date, with the venue's."""
         self._context, self._feed = context, feed
-        self._lost_digits = 0
-        self._asked = time.monotonic()
         self._halted = ""
 
     async def run(self) -> None:
         """Look and ask until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            lost = self._feed.counts.quarantined[Reason.LOST_DIGITS]
-            waited = time.monotonic() - self._asked
-            if waited >= self._context.settings.instrument_check_s or (lost > self._lost_digits and waited > SOONEST_S):
-                self._lost_digits, self._asked = lost, time.monotonic()
-                await self.check()
+        await ListingWatch(self._feed, self._context.settings.instrument_check_s, self.check).run()
 
     async def check(self) -> None:
         """Compare the instrument with the venue's and take over what has changed."""

@@ -17,8 +17,8 @@ from click.testing import CliRunner
 
 from bot4_live.commands.feeds import command as feeds_command
 from bot4_live.commands.record import command
-from bot4_live.events import Kind, header_of
-from bot4_live.journal.reader import Journal
+from bot4_live.events import Kind, StaleCause, header_of, slots_of
+from bot4_live.journal.reader import Journal, read_segment
 from bot4_live.market.public import is_loopback
 
 
@@ -40,6 +40,13 @@ def exchange(*options):
     finally:
         process.terminate()
         process.communicate(timeout=15)
+
+
+def post(at, path, body):
+    """Change the exchange while it runs."""
+    headers = {"X-Bot4-Token": "t", "Content-Type": "application/json"}
+    request = urllib.request.Request(at["rest"] + path, json.dumps(body).encode(), headers)
+    urllib.request.urlopen(request, timeout=5).close()
 
 
 @pytest.fixture
@@ -106,12 +113,7 @@ def test_until_a_market_time_of_a_market_that_begins_to_run(account, tmp_path):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         time.sleep(1.0)
-        request = urllib.request.Request(
-            at["rest"] + "/bot4/clock",
-            json.dumps({"paused": False}).encode(),
-            {"X-Bot4-Token": "t", "Content-Type": "application/json"},
-        )
-        urllib.request.urlopen(request, timeout=5).close()
+        post(at, "/bot4/clock", {"paused": False})
         out, err = recorder.communicate(timeout=60)
     assert recorder.returncode == 0, err
     said = json.loads(out)
@@ -122,6 +124,50 @@ def test_until_a_market_time_of_a_market_that_begins_to_run(account, tmp_path):
     assert kinds[Kind.CLOCK_OFFSET] >= 1
     assert kinds[Kind.TRADE] > 10
     assert kinds[Kind.TICK] >= 780
+
+
+def test_another_tick_and_another_filter_in_the_middle_of_a_recording(account, tmp_path):
+    with exchange() as at:
+        post(at, "/bot4/instrument", {"min_notional": "50"})  # which it is told before it begins
+        recorder = bot4(
+            "record", "--json", **account, BOT4_REST_URL=at["rest"], BOT4_WS_URL=at["ws"], BOT4_INSTRUMENT_CHECK_S="0.3"
+        )
+
+        def seen(kind):
+            """The instrument's version in each event of a kind so far."""
+            paths = (tmp_path / account["BOT4_ACCOUNT"] / "journal").glob("seg-*")
+            found = [read_segment(path).headers for path in paths]
+            return [int(version) for one in found for version in one["inst_version"][one["kind"] == kind]]
+
+        def told():
+            return seen(Kind.INSTRUMENT)
+
+        def wait_for(condition):
+            deadline = time.monotonic() + 60
+            while not condition():
+                assert time.monotonic() < deadline
+                assert recorder.poll() is None
+                time.sleep(0.1)
+
+        try:
+            wait_for(lambda: told() == [1])
+            post(at, "/bot4/instrument", {"tick": "0.01"})
+            wait_for(lambda: told() == [1, 2])
+            post(at, "/bot4/instrument", {"min_notional": "20"})
+            wait_for(lambda: told() == [1, 2, 3])
+            wait_for(lambda: seen(Kind.DEPTH_SNAPSHOT)[-1] >= 2)
+        finally:
+            recorder.send_signal(signal.SIGTERM)
+            _, err = recorder.communicate(timeout=30)
+    assert recorder.returncode == 0, err
+    journal = Journal(tmp_path / account["BOT4_ACCOUNT"] / "journal")
+    heads = [header_of(record) for record in journal.events()]
+    snapshots = [int(head["inst_version"]) for head in heads if head["kind"] == Kind.DEPTH_SNAPSHOT]
+    assert (snapshots[0], snapshots[-1] >= 2) == (1, True)
+    stale = [int(head["a"]) for head in heads if head["kind"] == Kind.BOOK_STALE]
+    assert stale == [StaleCause.START, StaleCause.INSTRUMENT, StaleCause.DISCONNECT]
+    instruments = [slots_of(record) for record in journal.events() if header_of(record)["kind"] == Kind.INSTRUMENT]
+    assert [int(slots[0, 0]) for slots in instruments] == [10_000_000, 1_000_000, 1_000_000]
 
 
 def test_an_exchange_that_is_not_there(account, tmp_path):
