@@ -150,7 +150,7 @@ def test_another_tick_and_another_filter_in_the_middle_of_a_recording(account, t
                 time.sleep(0.1)
 
         try:
-            wait_for(lambda: told() == [1])
+            wait_for(lambda: seen(Kind.DEPTH_SNAPSHOT) == [1])
             post(at, "/bot4/instrument", {"tick": "0.01"})
             wait_for(lambda: told() == [1, 2])
             post(at, "/bot4/instrument", {"min_notional": "20"})
