@@ -143,7 +143,7 @@ def test_another_tick_and_another_filter_in_the_middle_of_a_recording(account, t
             return seen(Kind.INSTRUMENT)
 
         def wait_for(condition):
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 180  # a changed kernel is compiled first
             while not condition():
                 assert time.monotonic() < deadline
                 assert recorder.poll() is None
