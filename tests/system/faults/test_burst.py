@@ -20,6 +20,7 @@ pytestmark = pytest.mark.system
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).resolve().parents[3]
 RSS_MB = 500
+IN_MEMORY = 75_000  # more frames than a backlog keeps there
 
 
 def burst(folder, frames, mode, timeout_s):
@@ -71,7 +72,7 @@ def check(report, truth, folder):
 @pytest.mark.parametrize(
     ("frames", "mode"),
     [
-        (100_000, "held"),
+        (80_000, "held"),
         pytest.param(200_000, "free", marks=pytest.mark.slow),
         pytest.param(10_000_000, "held", marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
         pytest.param(10_000_000, "free", marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
@@ -86,8 +87,8 @@ def test_a_burst(tmp_path, frames, mode):
         assert report["times_ahead"] > 0
         if mode == "held":
             assert report["most_waiting"] >= 0.99 * frames
-            assert report["on_disk"] > 0.3 * frames
-            assert report["from_disk"] > 0.3 * frames
+            assert report["on_disk"] > frames - IN_MEMORY
+            assert report["from_disk"] > frames - IN_MEMORY
             assert report["lag_s"] > 0.5
     finally:
         shutil.rmtree(tmp_path / "journal", ignore_errors=True)  # gigabytes
