@@ -245,15 +245,15 @@ class Runner:
         """Build the feed and what keeps it fed; return its work."""
         context, core = self.context, self.context.core
         url = stream_url(self.settings.ws_url, context.instrument.symbol)
-        gauge = StreamGauge()
+        gauge = StreamGauge() if self.settings.transport == "spin" else None  # a MarketStream measures for itself
         feed = self.feed = PathFeed(
             context.instrument,
-            gauge.through(core.on_market),
+            gauge.through(core.on_market) if gauge else core.on_market,
             core.journal,
             liquidation_usd=self.settings.liquidation_usd,
         )
-        market = self.market = HotMarket(core, feed, gauge)
-        if self.settings.transport == "async":
+        market = self.market = HotMarket(core, feed, gauge.hear if gauge else None)
+        if gauge is None:
             self.connections = stream = MarketStream(
                 feed,
                 url,

@@ -9,13 +9,13 @@ and journals records, and does not step them.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
 from bot4_live.hot_loop import HotLoop
 from bot4_live.hot_step import DECLINED
 from bot4_live.kernels import address
-from bot4_live.market.stream_gauge import StreamGauge
 from bot4_live.session.core import Core
 from bot4_live.wire.path import PathFeed, WirePath
 from bot4_live.wire.spin import SpinSocket
@@ -25,10 +25,10 @@ from bot4_live.wire.spsc import SpscRing
 class HotMarket:
     """A session's feed with the compiled path before it."""
 
-    def __init__(self, core: Core, feed: PathFeed, gauge: StreamGauge) -> None:
-        """Begin; the engine knows the feed's instrument already. `gauge` hears of every record."""
+    def __init__(self, core: Core, feed: PathFeed, hear: Callable[[int, int], None] | None = None) -> None:
+        """Begin; the engine knows the feed's instrument already. `hear` is told kind and time of every record."""
         feed.front = self.take_frame
-        self._core, self._gauge = core, gauge
+        self._core, self._hear = core, hear
         self._ring = SpscRing(core.journal.ring.path)
         self._loop = HotLoop(feed, core.sequencer, core.engine, None)
         self.path = WirePath(self._loop, feed, self._ring, core.journal, self._taken, self._commands)
@@ -70,9 +70,10 @@ class HotMarket:
         self._core.route(commands, self._received, frame=True)
 
     def _measure(self, recv_ns: int, count: int) -> None:
-        kinds, hear, market = self._core.kinds, self._gauge.hear, self._core.latency.market
+        kinds, hear, market = self._core.kinds, self._hear, self._core.latency.market
         for kind, exch_ns in self.path.seen[:count].tolist():
             if kind:
                 kinds[kind] += 1
-                hear(kind, self._received)
+                if hear is not None:
+                    hear(kind, self._received)
                 market(recv_ns, exch_ns)

@@ -16,7 +16,6 @@ from bot4_live.instrument import BTCUSDT_USDM
 from bot4_live.journal.client import JournalClient, settle
 from bot4_live.journal.layout import SegmentHeader
 from bot4_live.journal.reader import Journal
-from bot4_live.market.stream_gauge import StreamGauge
 from bot4_live.replay import replay
 from bot4_live.session import recovery
 from bot4_live.session.core import Core
@@ -70,7 +69,7 @@ class Session:
         self.core.dispatcher = Suppressor(self.core)
         self.core.pace.ahead_after_s = 0.0
         self.feed = PathFeed(BTCUSDT_USDM, self.core.on_market, self.journal)
-        self.market = HotMarket(self.core, self.feed, StreamGauge())
+        self.market = HotMarket(self.core, self.feed)
         self.feed.on_connect(start_ns)
 
     def push(self, frames):

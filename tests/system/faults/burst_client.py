@@ -25,7 +25,6 @@ from bot4_live.instrument import BTCUSDT_USDM
 from bot4_live.journal.client import JournalClient
 from bot4_live.journal.layout import SegmentHeader
 from bot4_live.market.stream import MarketStream
-from bot4_live.market.stream_gauge import StreamGauge
 from bot4_live.session.core import Core
 from bot4_live.session.hot_market import HotMarket
 from bot4_live.session.pace import SLICE
@@ -56,7 +55,7 @@ async def run(port: int, folder: Path, frames: int, mode: str) -> dict[str, obje
     core.publish(engine_events.mode(0, Mode.NORMAL))
     core.publish(engine_events.hold(0, False))
     feed = PathFeed(BTCUSDT_USDM, core.on_market, journal)
-    market = HotMarket(core, feed, StreamGauge())
+    market = HotMarket(core, feed)
     snapshot = (folder / "snapshot.json").read_bytes()
 
     async def fetch() -> bytes:

@@ -25,7 +25,7 @@ def test_start_trade_stop_and_start_again(stack):
     assert (ready["state"], ready["account"], ready["speed_milli"]) == ("trading", stack.account, 8000)
     stack.wait(lambda: stack.exchange.orders(stack.account), 20, "no order was sent")
     stack.wait(lambda: stack.control("open_orders") > 0, 20, "no order rests")
-    assert stack.control("runner_state") == RunnerState.TRADING
+    stack.wait(lambda: stack.control("runner_state") == RunnerState.TRADING, 20, "it holds")
     stack.stop_runner(process)
     assert stack.control("runner_state") == RunnerState.STOPPED
     assert stack.exchange.open_orders(stack.account) == []
