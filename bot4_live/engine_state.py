@@ -42,6 +42,7 @@ INSTRUMENT = np.dtype(
         ("min_notional_e8", "<i8"),
         ("maker_fee_e8", "<i8"),
         ("taker_fee_e8", "<i8"),
+        ("chosen", "<i8"),  # 1 once the session's first INSTRUMENT has come: that one is traded, others are watched
     ]
 )
 SLOW_VALUE = np.dtype([("known", "<i8"), ("event_ns", "<i8"), ("created_ns", "<i8"), ("value", "<f8")])
@@ -82,6 +83,7 @@ COUNTERS = np.dtype(
             "model_missing",  # MODEL_SWAP to a slot that does not hold that bundle: the baseline is used
             "unknown_params",
             "slow_refused",  # slow values older than the one known, or not a number
+            "watched",  # of instruments that are followed but not traded; passed over
         )
     ]
 )

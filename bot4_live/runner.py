@@ -46,6 +46,7 @@ from bot4_live.session.models import ModelWatch
 from bot4_live.session.spin import spin
 from bot4_live.session.upkeep import Upkeep
 from bot4_live.session.venue import read_market, require_keys, require_loopback, wait_until_running
+from bot4_live.session.watch import Watch, watched_instruments
 from bot4_live.settings import Settings
 from bot4_live.wire.path import PathFeed
 from bot4_live.wire.spin_stream import SpinStream
@@ -97,6 +98,8 @@ class Runner:
         self.cores = cores.choose(settings)
         if settings.symbol != BTCUSDT_USDM.symbol:
             raise ValueError(f"BOT4_SYMBOL={settings.symbol}: only {BTCUSDT_USDM.symbol} can be traded so far")
+        if settings.symbol in settings.watched:
+            raise ValueError(f"BOT4_WATCH names {settings.symbol}, which is traded; leave it out")
         self._lock = FileLock(settings.state_dir / "runner.lock")
         if not self._lock.acquire():
             raise BlockingIOError(
@@ -172,11 +175,13 @@ class Runner:
         except VenueError as error:
             raise ConnectionError(str(error)) from None
         instrument = instruments.versioned(instrument_of(info, BTCUSDT_USDM), found.engine)
+        self._watched = watched_instruments(settings, info, instrument)
+        listed = [instrument, *self._watched]
         gateway = Gateway(instrument)
         await require_keys(rest, gateway)
         epoch = next_epoch(settings.state_dir / "order_epoch")
         self.session = f"{settings.account}-{epoch:08d}"
-        head = opening.header(settings, market, instrument, self.session, epoch, found.last_seq + 1)
+        head = opening.header(settings, market, listed, self.session, epoch, found.last_seq + 1)
         journal = JournalClient(
             settings.journal_dir,
             head,
@@ -194,7 +199,7 @@ class Runner:
             settings, market, instrument, self.control, core, rest, gateway, core.dispatcher, self._say, self.stop,
             self._fail,
         )  # fmt: skip
-        core.tally = Tally([instrument])
+        core.tally = Tally(listed)
         trusted = found.ledger.began_ns > 0
         for command in found.lost:
             journal.append(command)
@@ -204,7 +209,7 @@ class Runner:
         self.upkeep = Upkeep(
             self.context, self.account, self.feeder, self.models, self.options.until_market_ns, found.last_seq
         )
-        for record in opening.events(settings, market, instrument, epoch, found.engine, self._swap):
+        for record in opening.events(settings, market, listed, epoch, found.engine, self._swap):
             core.publish(record)
         core.publish(opening.venue_offset(rest.time))
         self.upkeep.follow_mode()
@@ -218,6 +223,10 @@ class Runner:
         )
         public = await stack.enter_async_context(PublicApi(self.settings.rest_url, context.instrument.symbol))
         market = self._market(public, stack)
+        self.watch = Watch(
+            self._watched, context.core, self.settings.ws_url, public.depth,
+            quiet=lambda: context.paused, remark=context.remark,
+        )  # fmt: skip
         for work in (
             self.upkeep.beat(),
             self.upkeep.ticks(),
@@ -226,7 +235,8 @@ class Runner:
             self.account.stream.run(),
             self.account.run(),
             market,
-            instruments.InstrumentWatch(context, self.feed).run(),
+            instruments.InstrumentWatch(context, self.feed, self.watch.compare).run(),
+            *((self.watch.run(),) if self._watched else ()),
             self._announce(),
             self._keep_report(),
             self._show_feeds(),
@@ -299,11 +309,12 @@ class Runner:
     async def _show_feeds(self) -> None:
         """Let `bot4 feeds` see the market data of this session, until it ends."""
         settings, core = self.settings, self.context.core
+        pools = [self.connections, *((self.watch.pool,) if self._watched else ())]
         publisher = Publisher(settings.shm_dir, role="live", account=settings.account, journal=settings.journal_dir)
         try:
             while True:
                 journal = journal_status(core.journal, core.last_seq)
-                publisher.publish(core.tally, [self.connections], engine_ns=core.clock.now_ns(), written=journal)
+                publisher.publish(core.tally, pools, engine_ns=core.clock.now_ns(), written=journal)
                 await asyncio.sleep(PUBLISH_S)
         finally:
             publisher.close()
@@ -320,6 +331,7 @@ class Runner:
                 "account": self.settings.account,
                 "session": self.session,
                 "market": self.context.instrument.market,
+                "watch": [instrument.market for instrument in self._watched],
                 "mode": Mode(self.upkeep.mode).name,
                 "speed_milli": market.clock.speed_milli,
                 "shift_ns": market.shift_ns,
@@ -347,6 +359,7 @@ class Runner:
             "stopped": self._why,
             "model": vars(champion) if champion else None,
             "feed": self.feed.counts.as_dict(),
+            "watched": self.watch.counts(),
             "market": context.instrument.market,
             "source": context.market.source,
             "shift_ns": context.market.shift_ns,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from bot4_live import settings_errors
 from bot4_live.journal.policy import Policy
 from bot4_live.settings_errors import WrongSettings
 
+SYMBOL = r"[A-Z0-9]{2,20}"
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -113,7 +115,10 @@ class Settings(BaseSettings):
     )
     var: Annotated[Path, Field(description="where everything that runs leaves its files")] = PROJECT_ROOT / "var"
     account: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$", description="name of the account")] = "paper"
-    symbol: Annotated[str, Field(pattern=r"^[A-Z0-9]{2,20}$")] = "BTCUSDT"
+    symbol: Annotated[str, Field(pattern=f"^{SYMBOL}$")] = "BTCUSDT"
+    watch: Annotated[
+        str, Field(description="symbols that are followed and journaled beside the traded one, with commas between")
+    ] = ""
     rest_url: Annotated[str, Field(description="REST endpoint")] = "http://127.0.0.1:8411"
     ws_url: Annotated[str, Field(description="WebSocket endpoint")] = "ws://127.0.0.1:8411"
     api_key: Annotated[SecretStr, Field(description="from the environment only")] = SecretStr("")
@@ -156,6 +161,19 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
+
+    @field_validator("watch")
+    @classmethod
+    def _symbols(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",")] if value.strip() else []
+        if wrong := [name for name in names if not re.fullmatch(SYMBOL, name)]:
+            raise ValueError(f"{wrong[0]!r} is no symbol; give names such as ETHUSDT,SOLUSDT")
+        return ",".join(dict.fromkeys(names))
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """Return the symbols of `watch`."""
+        return tuple(self.watch.split(",")) if self.watch else ()
 
     @field_validator("rest_url")
     @classmethod

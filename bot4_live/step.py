@@ -42,6 +42,10 @@ for _kind, _n in {
 _PRICED = np.zeros(256, np.bool_)
 _PRICED[[Kind.DEPTH_SNAPSHOT, Kind.DEPTH_DIFF, Kind.BOOK_TICKER, Kind.TRADE, Kind.LIQUIDATION]] = True
 _PRICED[[Kind.POSITION, Kind.ORDER_FILL, Kind.ORDER_ADOPTED]] = True
+# Kinds of one instrument's market: those of instruments that are only watched say nothing of the traded one.
+_MARKET = np.zeros(256, np.bool_)
+_MARKET[[Kind.DEPTH_SNAPSHOT, Kind.DEPTH_DIFF, Kind.BOOK_TICKER, Kind.TRADE, Kind.BOOK_STALE]] = True
+_MARKET[[Kind.QUARANTINE, Kind.FUNDING, Kind.LIQUIDATION, Kind.TICKER]] = True
 
 _SNAPSHOT, _DIFF, _TRADE, _STALE = (
     int(Kind.DEPTH_SNAPSHOT),
@@ -94,11 +98,13 @@ def _usable(s: Any, h: Any, slots: np.ndarray) -> bool:
     if n < need or (kind in (_SNAPSHOT, _DIFF) and not 0 <= slots[0, 1] <= n - 1):
         c.malformed += 1
         return False
-    if _PRICED[kind]:
-        i = s.instrument
-        if i.known == 0 or h.inst_version != i.version or h.instrument != i.id:
-            c.unknown_instrument += 1
-            return False
+    i = s.instrument
+    if h.instrument != i.id and ((_MARKET[kind] and i.known == 1) or (kind == _INSTRUMENT and i.chosen == 1)):
+        c.watched += 1
+        return False
+    if _PRICED[kind] and (i.known == 0 or h.inst_version != i.version or h.instrument != i.id):
+        c.unknown_instrument += 1
+        return False
     return True
 
 

@@ -25,6 +25,7 @@ _KNOWN_PARAMS = len(PARAM_IDS)
 def on_session(s: Any, h: Any) -> None:
     """Begin a session: order epoch, clock and shift; HOLD is on until reconciled. The caller voids the book."""
     s.counters.sessions += 1
+    s.instrument.chosen = 0  # the first INSTRUMENT names the traded one
     s.shift_ns = h.a
     s.speed_milli = h.b
     s.hold = 1
@@ -55,6 +56,7 @@ def _on_instrument(s: Any, h: Any, slots: np.ndarray) -> None:
             s.mid2 = s.mid2 * i.tick_e8 // tick
             rescale_lots(s.account, i.lot_e8, lot)
     i.known = 1
+    i.chosen = 1
     i.id = h.instrument
     i.version = h.inst_version
     i.tick_e8 = tick

@@ -17,6 +17,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--capture", type=FILE, help="Recorded market: `<ns> <json>` lines of Binance USD-M, plain or gzip.")
 @click.option("--seed", type=int, help="Generated market of this seed (without a capture; 1 by default).")
 @click.option("--duration", type=float, default=3600.0, show_default=True, help="Of a generated market, seconds.")
+@click.option("--also", default="0", help="Further symbols to follow: how many, or names (ETHUSDT,...); generated.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--allow-remote", is_flag=True, help="Permit a host that is not loopback.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8411, show_default=True, help="0 takes any free one.")
@@ -33,6 +34,7 @@ def command(
     capture: Path | None,
     seed: int | None,
     duration: float,
+    also: str,
     host: str,
     allow_remote: bool,
     port: int,
@@ -57,6 +59,7 @@ def command(
     from bot4_live.simulation.accounts import load_accounts
     from bot4_live.simulation.exchange import Exchange
     from bot4_live.simulation.faults import FaultPlan
+    from bot4_live.simulation.further import listings
     from bot4_live.simulation.source import capture_source, generated_source
 
     if capture is not None and seed is not None:
@@ -77,6 +80,8 @@ def command(
         bad_frames=bad.load(bad_frames) if bad_frames is not None else None,
         faults=FaultPlan.load(faults) if faults is not None else None,
         weight_limit=weight_limit,
+        also=listings(also),
+        also_seed=seed or 1,
     )
     asyncio.run(_serve(exchange, host, port))
 

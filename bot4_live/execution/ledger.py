@@ -65,6 +65,7 @@ class Ledger:
         self.complete_to = 0  # while on hold: the trade id up to which no fill can be missing
         self.holding = True
         self.tick_e8 = self.lot_e8 = 0  # of the instrument's version in force, 0 before the first
+        self.traded: int | None = None  # instrument id: that of the session's first INSTRUMENT, as for the engine
         self._trades: dict[tuple[int, int], None] = {}
         self._closed: dict[int, None] = {}
 
@@ -129,7 +130,9 @@ class Ledger:
         elif kind == Kind.SESSION:
             self._session(int(head["recv_ns"]))
         elif kind == Kind.INSTRUMENT:
-            self._rescale(*(int(v) for v in slots_of(record)[0]))
+            self.traded = int(head["instrument"]) if self.traded is None else self.traded
+            if head["instrument"] == self.traded:
+                self._rescale(*(int(v) for v in slots_of(record)[0]))
         elif kind == Kind.ORDER_FILL:
             self._fill(record, head, a)
         elif kind in _STATES:
@@ -153,6 +156,7 @@ class Ledger:
 
     def _session(self, now_ns: int) -> None:
         self.began_ns = self.began_ns or now_ns
+        self.traded = None
         self._hold(True)
         for order in list(self.orders.values()):
             if order.state == OrderState.DECIDED:
@@ -233,6 +237,7 @@ class Ledger:
             "complete_to": self.complete_to,
             "holding": self.holding,
             "units": [self.tick_e8, self.lot_e8],
+            "traded": self.traded,
             "trades": [list(key) for key in self._trades],
             "orders": [
                 [o.id, o.sell, o.price, o.qty, int(o.state), o.venue_id, o.filled, o.done, o.sent_ns]
@@ -249,6 +254,7 @@ class Ledger:
         ledger.fills, ledger.sent = data["fills"], data["sent"]
         ledger.began_ns, ledger.complete_to, ledger.holding = data["began_ns"], data["complete_to"], data["holding"]
         ledger.tick_e8, ledger.lot_e8 = data.get("units", (0, 0))
+        ledger.traded = data.get("traded")
         ledger._trades = dict.fromkeys((trade, venue) for trade, venue in data["trades"])
         for order_id, sell, price, qty, state, venue_id, filled, done, sent_ns in data["orders"]:
             order = Order(order_id, sell, price, qty, OrderState(state), venue_id, filled, done, sent_ns)

@@ -32,7 +32,7 @@ class SegmentHeader:
     account: str
     session: str
     first_seq: int
-    market: str  # venue:SYMBOL; SEVERAL when `instruments` are those of several markets
+    market: str  # venue:SYMBOL, of a session the traded one; SEVERAL when several markets were recorded
     shift_ns: int
     speed_milli: int
     start_market_ns: int

@@ -44,10 +44,10 @@ def require_loopback(url: str) -> None:
         )
 
 
-def stream_url(ws_url: str, symbol: str) -> str:
-    """Return the combined-stream address of a symbol's depth, best quotes and trades."""
-    name = symbol.lower()
-    return f"{ws_url.rstrip('/')}/stream?streams={name}@depth@0ms/{name}@bookTicker/{name}@trade"
+def stream_url(ws_url: str, *symbols: str) -> str:
+    """Return the combined-stream address of the depth, best quotes and trades of some symbols."""
+    names = (f"{symbol.lower()}@{kind}" for symbol in symbols for kind in ("depth@0ms", "bookTicker", "trade"))
+    return f"{ws_url.rstrip('/')}/stream?streams={'/'.join(names)}"
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,13 @@ class PublicApi:
                 cause = error.os_error.strerror or cause
             raise ConnectionError(f"{self._base} cannot be reached ({cause}); is the exchange running?") from None
 
-    async def depth(self) -> bytes:
-        """Return the raw depth snapshot, once the budget has room for it.
+    async def depth(self, symbol: str | None = None) -> bytes:
+        """Return the raw depth snapshot, of its own symbol or another, once the budget has room for it.
 
         Raises RateLimited when the venue refuses it all the same; the next call then waits as long as it was told.
         """
         ticket = await self._claim("/fapi/v1/depth", limit=SNAPSHOT_LEVELS)
-        return await self._get(f"/fapi/v1/depth?symbol={self._symbol}&limit={SNAPSHOT_LEVELS}", ticket)
+        return await self._get(f"/fapi/v1/depth?symbol={symbol or self._symbol}&limit={SNAPSHOT_LEVELS}", ticket)
 
     async def instrument(self, known: Instrument) -> Instrument:
         """Return the instrument as exchangeInfo has it: `known` when nothing has changed, else its next version.

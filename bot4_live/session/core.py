@@ -46,6 +46,7 @@ class Core:
         self.latency = Latency()
         self.dispatcher: Dispatcher | None = None
         self.duplicates = 0
+        self.watched = 0  # records of instruments that are not traded
         self.kinds: Counter[int] = Counter()
         self.tally = Tally()
 
@@ -77,6 +78,15 @@ class Core:
         self.tally.see(kind, record)
         if commands:
             self.route(commands, received, frame=True)
+
+    def on_watched(self, record: np.ndarray) -> None:
+        """Take in a record of an instrument that is followed and not traded."""
+        received = time.monotonic_ns()
+        commands = self.sequencer.push(record)  # those of TICKs that were due
+        self.watched += 1
+        self.tally.see(int(header_of(record)["kind"]), record)
+        if commands:
+            self.route(commands, received)
 
     def publish(self, record: np.ndarray) -> None:
         """Take in any other record, received now. What the log knows already is dropped and counted."""
@@ -131,7 +141,7 @@ class Core:
     def _caught_up(self, heads: np.ndarray, commands: list[np.ndarray]) -> None:
         """Go on with events that were stepped later than they were journaled."""
         now = time.monotonic_ns()
-        for recv_ns in market_times(heads):
+        for recv_ns in market_times(heads[heads["instrument"] == (self.ledger.traded or 0)]):
             self.latency.decision.add(now - self.received_mono(recv_ns))
         for command in commands:
             self.route([command], self.received_mono(int(header_of(command)["recv_ns"])))

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from bot4_live.engine import Engine
 from bot4_live.execution.gateways.binance_usdm import instrument_of
@@ -41,9 +43,9 @@ def difference(old: Instrument, new: Instrument) -> str:
 class InstrumentWatch:
     """`run` is a task of the session. It asks every `instrument_check_s`, and soon after a frame lost digits."""
 
-    def __init__(self, context: Context, feed: FeedCore) -> None:
-        """Compare `context.instrument`, which it keeps up to date, with the venue's."""
-        self._context, self._feed = context, feed
+    def __init__(self, context: Context, feed: FeedCore, others: Callable[[Any], None] = lambda _: None) -> None:
+        """Compare `context.instrument`, which it keeps up to date, with the venue's; `others` sees exchangeInfo too."""
+        self._context, self._feed, self._others = context, feed, others
         self._halted = ""
 
     async def run(self) -> None:
@@ -55,9 +57,11 @@ class InstrumentWatch:
         context = self._context
         try:
             info = await context.rest.call(Request("GET", "/fapi/v1/exchangeInfo", signed=False))
-            found = instrument_of(info, context.instrument)
         except VenueError:
             return  # asked again
+        self._others(info)
+        try:
+            found = instrument_of(info, context.instrument)
         except (ValueError, KeyError) as error:
             self._halt(str(error))
             return

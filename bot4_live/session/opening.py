@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,14 @@ NO_BUNDLE = "0" * 64
 
 
 def header(
-    settings: Settings, market: Market, instrument: Instrument, session: str, epoch: int, first_seq: int
+    settings: Settings, market: Market, instruments: Sequence[Instrument], session: str, epoch: int, first_seq: int
 ) -> SegmentHeader:
-    """Return the segment header of a session."""
+    """Return the segment header of a session; the first of `instruments` is traded."""
     return SegmentHeader(
         account=settings.account,
         session=session,
         first_seq=first_seq,
-        market=instrument.market,
+        market=instruments[0].market,
         shift_ns=market.shift_ns,
         speed_milli=market.clock.speed_milli,
         start_market_ns=market.clock.start_market_ns,
@@ -39,22 +40,28 @@ def header(
         cpu=platform.machine(),
         schema=SCHEMA,
         settings=settings.public(),
-        instruments=[instrument.describe()],
+        instruments=[instrument.describe() for instrument in instruments],
     )
 
 
 def events(
-    settings: Settings, market: Market, instrument: Instrument, epoch: int, engine: Engine, swap: np.ndarray | None
+    settings: Settings,
+    market: Market,
+    instruments: Sequence[Instrument],
+    epoch: int,
+    engine: Engine,
+    swap: np.ndarray | None,
 ) -> list[np.ndarray]:
     """Return what opens a session, in order; receive times are set when it is published.
 
-    `swap` is the champion's MODEL_SWAP; without one a model of an earlier session is left.
+    The first of `instruments` is traded: the engine takes the session's first INSTRUMENT for its own. `swap` is the
+    champion's MODEL_SWAP; without one a model of an earlier session is left.
     """
     clock = market.clock
     found = [
         engine_events.session(0, epoch, shift_ns=market.shift_ns, speed_milli=clock.speed_milli, restarts=epoch - 1),
         engine_events.hold(0, True),
-        instrument.record(0),
+        *(instrument.record(0) for instrument in instruments),
         engine_events.params(0, settings.strategy),
         engine_events.record(Kind.CLOCK_OFFSET, 0, clock.start_market_ns - clock.start_mono_ns, market.error_ns),
     ]

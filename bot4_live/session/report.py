@@ -22,6 +22,7 @@ def counters(core: Core) -> dict[str, Any]:
     kinds, engine = core.kinds, core.engine.counters
     return {
         "events": core.events,
+        "watched_events": core.watched,
         "decisions": engine["decisions"],
         "orders_decided": kinds[Kind.CMD_NEW],
         "orders_sent": core.dispatcher.counts["sent"] if core.dispatcher else 0,

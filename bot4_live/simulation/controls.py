@@ -71,7 +71,7 @@ def _set_clock(exchange: Exchange, values: Any) -> Any:
 
 def _set_instrument(exchange: Exchange, values: Any) -> Any:
     exchange.set_instrument(read_change(values, exchange.instrument))
-    return exchange_info(exchange.instrument, exchange.now_ms())
+    return exchange_info(exchange.instruments, exchange.now_ms())
 
 
 def _inject(exchange: Exchange, values: Any) -> Any:

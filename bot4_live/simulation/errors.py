@@ -30,6 +30,7 @@ _TABLE = {
     "ahead": (-1021, "Timestamp for this request was 1000ms ahead of the server's time.", 400),
     "recv_window": (-1131, "recvWindow must be less than 60000.", 400),
     "symbol": (-1121, "Invalid symbol.", 400),
+    "not_traded": (-4140, "Invalid symbol status for opening position.", 400),
     "life": (-1115, "Invalid timeInForce.", 400),
     "kind": (-1116, "Invalid orderType.", 400),
     "side": (-1117, "Invalid side.", 400),

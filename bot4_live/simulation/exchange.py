@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from heapq import merge
+from operator import itemgetter
 from typing import Any
 
 from bot4_live.clock import MS
@@ -15,6 +17,7 @@ from bot4_live.simulation.auth import ListenKeys
 from bot4_live.simulation.bad_frames import BadFrame
 from bot4_live.simulation.faults import FaultPlan, RequestFaults
 from bot4_live.simulation.frames import FrameReader, shift_times, stream_name
+from bot4_live.simulation.further import FurtherMarket, Listing, open_markets
 from bot4_live.simulation.limits import RateLimits
 from bot4_live.simulation.market_book import MarketBook
 from bot4_live.simulation.market_time import MarketTime
@@ -22,6 +25,7 @@ from bot4_live.simulation.source import Source
 from bot4_live.simulation.streams import Hub
 from bot4_live.simulation.venue import Venue
 
+_Frame = tuple[int, bytes, FurtherMarket | None]  # exchange time, frame, whose; None: the traded market's
 BATCH = 4000  # frames handled before others get their turn
 IDLE_S = 0.5
 
@@ -48,10 +52,13 @@ class Exchange:
         bad_frames: list[BadFrame] | None = None,
         faults: FaultPlan | None = None,
         weight_limit: int | None = None,
+        also: Iterable[Listing] = (),
+        also_seed: int = 1,
     ) -> None:
         """Read the source up to `from_ns` (original exchange time; its start by default) and stand there.
 
-        Raises ValueError when that is past the source's end.
+        `also` are further symbols, whose generated markets begin there. Raises ValueError when that is past the
+        source's end.
         """
         self.source = source
         self.instrument = source.instrument
@@ -74,10 +81,11 @@ class Exchange:
             self.limits.weight_limit = weight_limit
         self.set_faults(faults or FaultPlan())
         self.bad_frames = sorted(bad_frames or [], key=lambda bad: bad.after_frame)
-        self.sent = 0  # market frames since the start of the source, those passed over by from_ns included
+        self.sent = 0  # frames of the traded market since the source's start, those passed over by from_ns included
         self.ended = False
-        self._frames: Iterator[tuple[int, bytes]] = source.frames()
-        self._next: tuple[int, bytes] | None = next(self._frames)
+        self.further = open_markets(also, source, also_seed, start_ns)
+        self._frames = self._merged()
+        self._next: _Frame | None = next(self._frames)
         self._last_trade = b""
         self._wake = asyncio.Event()
         self._skip_to(start_ns)
@@ -85,6 +93,11 @@ class Exchange:
     def now_ns(self) -> int:
         """Return the exchange's time as clients see it, in ns."""
         return self.time.now_ns() + self.shown_ms * MS
+
+    @property
+    def instruments(self) -> list[Instrument]:
+        """Return what is listed: the traded instrument first."""
+        return [self.instrument, *(market.instrument for market in self.further.values())]
 
     @property
     def shown_ms(self) -> int:
@@ -117,6 +130,7 @@ class Exchange:
             "until_ns": self.time.until_ns,
             "source": self.source.name,
             "symbol": self.instrument.symbol,
+            "also": list(self.further),
             "start_ns": self.source.start_ns,
             "end_ns": self.source.last_ns + self.source.skew_ns,
             "frames_sent": self.sent,
@@ -173,7 +187,7 @@ class Exchange:
         """Return the real seconds until something is due."""
         due = []
         if self._next is not None:
-            due.append(self._next[0] + self.source.skew_ns)
+            due.append(self._next[0])
         countdown = self.venue.next_due_ns()
         if countdown is not None:
             due.append(countdown - self.shown_ms * MS)
@@ -183,27 +197,41 @@ class Exchange:
     def _pump(self, most: int) -> bool:
         """Send up to `most` due market frames as one batch; return whether more are due."""
         now = self.time.now_ns()
-        skew, shift_ns = self.source.skew_ns, self.shown_ms * MS
+        shift_ns = self.shown_ms * MS
         batch: list[tuple[str, bytes]] = []
         self._inject_due(batch)
         taken = 0
-        while self._next is not None and (at := self._next[0] + skew) <= now and taken < most:
-            raw = self._next[1]
+        while self._next is not None and self._next[0] <= now and taken < most:
+            at, raw, market = self._next
             name = stream_name(raw)
-            self.venue.on_market(self.reader.read(raw), at + shift_ns)
+            self._take(at + shift_ns, raw, market)
             if name:  # a recorded REST answer is not sent as a frame
                 frame = shift_times(raw, self.shown_ms)
                 batch.append((name, frame))
-                if name.endswith("@trade"):
+                if market is None and name.endswith("@trade"):
                     self._last_trade = frame
-            self.sent += 1
             taken += 1
             self._inject_due(batch)
             self._step()
         if batch:
             self.hub.send_market(batch)
         self.flush_user_events()
-        return self._next is not None and self._next[0] + skew <= now
+        return self._next is not None and self._next[0] <= now
+
+    def _merged(self) -> Iterator[_Frame]:
+        """Return the frames of all markets by exchange time; they are made as they are taken."""
+        traded = ((local_ns + self.source.skew_ns, raw, None) for local_ns, raw in self.source.frames())
+        if not self.further:
+            return traded
+        return merge(traded, *(market.frames() for market in self.further.values()), key=itemgetter(0))
+
+    def _take(self, now_ns: int, raw: bytes, market: FurtherMarket | None) -> None:
+        """Let the market of a frame take it in; what is counted as sent are the traded one's."""
+        if market is None:
+            self.venue.on_market(self.reader.read(raw), now_ns)
+            self.sent += 1
+        else:
+            market.take(raw, now_ns // MS)
 
     def _inject_due(self, batch: list[tuple[str, bytes]]) -> None:
         while self.bad_frames and self.bad_frames[0].after_frame <= self.sent:
@@ -219,9 +247,8 @@ class Exchange:
     def _skip_to(self, start_ns: int) -> None:
         """Read on to `start_ns` without sending; the book follows."""
         shift_ns = self.shown_ms * MS
-        while self._next is not None and (at := self._next[0] + self.source.skew_ns) < start_ns:
-            self.venue.on_market(self.reader.read(self._next[1]), at + shift_ns)
-            self.sent += 1
+        while self._next is not None and self._next[0] < start_ns:
+            self._take(self._next[0] + shift_ns, self._next[1], self._next[2])
             self._step()
         self.venue.advance(start_ns + shift_ns)
         self.bad_frames = [bad for bad in self.bad_frames if bad.after_frame >= self.sent]

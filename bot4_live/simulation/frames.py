@@ -96,11 +96,11 @@ class Update(msgspec.Struct):
 class FrameReader:
     """Reads frames of one instrument. Texts seen before are remembered: a book repeats its prices."""
 
-    def __init__(self, instrument: Instrument) -> None:
-        """Read in the instrument's tick and lot."""
+    def __init__(self, instrument: Instrument, *, texts: int = 1 << 16) -> None:
+        """Read in the instrument's tick and lot; `texts` is how many prices and how many quantities are remembered."""
         self._decode = msgspec.json.Decoder(_Frame).decode
-        self._ticks = lru_cache(maxsize=1 << 16)(Scale(instrument.tick_e8).units)
-        self._lots = lru_cache(maxsize=1 << 16)(Scale(instrument.lot_e8).units)
+        self._ticks = lru_cache(maxsize=texts)(Scale(instrument.tick_e8).units)
+        self._lots = lru_cache(maxsize=texts)(Scale(instrument.lot_e8).units)
 
     def read(self, raw: bytes) -> Update:
         """Return what a frame says. Raises ValueError for one that is not a USD-M market frame."""

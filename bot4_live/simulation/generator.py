@@ -27,6 +27,8 @@ FIRST_TRADE = 5_267_000_000
 LEVELS = 400  # a side at the start; a snapshot (1,000) always holds the whole book
 FEWEST = 200
 SIZE = 1500  # lots at the touch, on average
+MARKET_ORDERS, BOOK_CHANGES = 2.0, 110.0  # a second, unprovoked; market orders of a side
+TEXTS = 20_000  # numbers whose text is remembered
 
 
 def generate(
@@ -36,23 +38,25 @@ def generate(
     start_ns: int = START_NS,
     instrument: Instrument = BTCUSDT_USDM,
     price: float = 61_800.0,
+    pace: float = 1.0,
 ) -> Iterator[tuple[int, bytes]]:
     """Yield (local receive ns, frame) for `duration_s` of market time, in order of arrival.
 
+    `pace` is by how much livelier the market is than the usual one.
     A frame's event time is never later than its receive time. Raises ValueError for a duration that is not positive.
     """
     if not duration_s > 0:
         raise ValueError(f"duration must be positive, not {duration_s}")
-    return GeneratedMarket(seed, start_ns, instrument, price).frames(round(duration_s * 1e9))
+    return GeneratedMarket(seed, start_ns, instrument, price, pace).frames(round(duration_s * 1e9))
 
 
 class GeneratedMarket:
     """The state of a generated market: efficient price, ladder, ids, and what the next diff will say."""
 
-    def __init__(self, seed: int, start_ns: int, instrument: Instrument, price: float) -> None:
+    def __init__(self, seed: int, start_ns: int, instrument: Instrument, price: float, pace: float = 1.0) -> None:
         """Build a book around `price` (quote currency)."""
         self.random = Random(seed)
-        self.arrivals = Arrivals(self.random)
+        self.arrivals = Arrivals(self.random, mu=MARKET_ORDERS * pace, book=BOOK_CHANGES * pace)
         self.volatility = Volatility(self.random)
         self.instrument = instrument
         self.now = start_ns
@@ -282,7 +286,7 @@ class GeneratedMarket:
     def _price(self, ticks: int) -> str:
         text = self._prices.get(ticks)
         if text is None:
-            if len(self._prices) > 100_000:
+            if len(self._prices) > TEXTS:
                 self._prices.clear()
             text = self._prices[ticks] = str(self.instrument.price(ticks))
         return text
@@ -290,7 +294,7 @@ class GeneratedMarket:
     def _qty(self, lots: int) -> str:
         text = self._qtys.get(lots)
         if text is None:
-            if len(self._qtys) > 100_000:
+            if len(self._qtys) > TEXTS:
                 self._qtys.clear()
             text = self._qtys[lots] = str(self.instrument.qty(lots))
         return text

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
 from bot4_live.instrument import E8, Instrument
 from bot4_live.simulation.accounts import Account, AccountTrade
+from bot4_live.simulation.frames import Update
 from bot4_live.simulation.orders import Order
 
 PERCENT_UP, PERCENT_DOWN = Decimal("1.0500"), Decimal("0.9500")
@@ -25,6 +27,18 @@ def mark_price(instrument: Instrument, mid2: int) -> str:
     return f"{Decimal(mid2) * instrument.tick_e8 / (2 * E8):.8f}"
 
 
+def public_trade(instrument: Instrument, trade: Update, now_ms: int) -> dict[str, Any]:
+    """Return a row of GET /fapi/v1/trades."""
+    return {
+        "id": trade.trade_id,
+        "price": str(instrument.price(trade.price)),
+        "qty": str(instrument.qty(trade.qty)),
+        "quoteQty": money(trade.price * trade.qty * instrument.unit_e8),
+        "time": now_ms,
+        "isBuyerMaker": trade.sells,
+    }
+
+
 def average_price(instrument: Instrument, order: Order) -> str:
     """Return the mean fill price, "0.00" before the first."""
     if not order.filled:
@@ -39,8 +53,7 @@ def entry_price(account: Account) -> str:
     return f"{Decimal(account.cost) * account.instrument.tick_e8 / (E8 * account.position):.8f}"
 
 
-def exchange_info(instrument: Instrument, now_ms: int, weight_limit: int = WEIGHT_LIMIT) -> dict[str, Any]:
-    """Return GET /fapi/v1/exchangeInfo."""
+def _symbol(instrument: Instrument) -> dict[str, Any]:
     tick = f"{Decimal(instrument.tick_e8) / E8:.{instrument.price_digits}f}"
     lots = {
         "minQty": str(instrument.qty(instrument.min_qty)),
@@ -48,7 +61,7 @@ def exchange_info(instrument: Instrument, now_ms: int, weight_limit: int = WEIGH
         "stepSize": str(instrument.qty(1)),
     }
     base = instrument.symbol.removesuffix("USDT")
-    symbol = {
+    return {
         "symbol": instrument.symbol, "pair": instrument.symbol, "contractType": "PERPETUAL",
         "deliveryDate": 4133404800000, "onboardDate": 1569398400000, "status": "TRADING",
         "maintMarginPercent": "2.5000", "requiredMarginPercent": "5.0000",
@@ -68,6 +81,10 @@ def exchange_info(instrument: Instrument, now_ms: int, weight_limit: int = WEIGH
         ],
         "orderTypes": ["LIMIT", "MARKET"], "timeInForce": ["GTC", "IOC", "FOK", "GTX"],
     }  # fmt: skip
+
+
+def exchange_info(instruments: Iterable[Instrument], now_ms: int, weight_limit: int = WEIGHT_LIMIT) -> dict[str, Any]:
+    """Return GET /fapi/v1/exchangeInfo."""
     return {
         "timezone": "UTC",
         "serverTime": now_ms,
@@ -81,7 +98,7 @@ def exchange_info(instrument: Instrument, now_ms: int, weight_limit: int = WEIGH
         "assets": [
             {"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"},
         ],
-        "symbols": [symbol],
+        "symbols": [_symbol(instrument) for instrument in instruments],
     }
 
 

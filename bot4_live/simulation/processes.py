@@ -23,11 +23,11 @@ class Arrivals:
     """
 
     random: Random
-    mu: float = 2.0  # market orders per second and side, unprovoked
+    mu: float  # market orders per second and side, unprovoked
+    book: float  # book changes per second
     own: float = 10.5
     cross: float = 1.5
     beta: float = 16.0  # per second: a burst lasts some 60 ms
-    book: float = 110.0  # book changes per second
     book_per_order: float = 1.0
     excitation: list[float] = field(default_factory=lambda: [0.0, 0.0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
@@ -9,10 +10,13 @@ from aiohttp import web
 
 from bot4_live.simulation import payloads
 from bot4_live.simulation.errors import ApiError
+from bot4_live.simulation.further import FurtherMarket
 from bot4_live.simulation.ladder import Ladder
 from bot4_live.simulation.order_request import read_int, require_symbol
-from bot4_live.simulation.rest import Call, per_symbol, route
+from bot4_live.simulation.rest import Answer, Call, per_symbol, route
+from bot4_live.simulation.venue import Venue
 
+Market = Venue | FurtherMarket
 DEPTH_WEIGHTS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
 
 
@@ -25,10 +29,10 @@ def routes() -> list[web.RouteDef]:
         route("GET", "/fapi/v1/depth", _depth, _depth_weight),
         route("GET", "/fapi/v1/trades", _trades, 5),
         route("GET", "/fapi/v1/aggTrades", _aggregate_trades, 20),
-        route("GET", "/fapi/v1/ticker/bookTicker", _book_ticker, per_symbol(2, 5)),
-        route("GET", "/fapi/v1/ticker/price", _price, per_symbol(1, 2)),
-        route("GET", "/fapi/v2/ticker/price", _price, per_symbol(1, 2)),
-        route("GET", "/fapi/v1/premiumIndex", _premium_index, per_symbol(1, 10)),
+        route("GET", "/fapi/v1/ticker/bookTicker", _one_or_all(_book_ticker), per_symbol(2, 5)),
+        route("GET", "/fapi/v1/ticker/price", _one_or_all(_price), per_symbol(1, 2)),
+        route("GET", "/fapi/v2/ticker/price", _one_or_all(_price), per_symbol(1, 2)),
+        route("GET", "/fapi/v1/premiumIndex", _one_or_all(_premium_index), per_symbol(1, 10)),
     ]
 
 
@@ -38,15 +42,23 @@ def _depth_weight(params: dict[str, str]) -> int:
 
 
 def _exchange_info(call: Call) -> Any:
-    return payloads.exchange_info(call.exchange.instrument, call.now_ms, call.exchange.limits.weight_limit)
+    return payloads.exchange_info(call.exchange.instruments, call.now_ms, call.exchange.limits.weight_limit)
+
+
+def _asked(call: Call) -> Market:
+    """Return the market of the symbol that is asked for. Raises ApiError for none and for one that is not served."""
+    further = call.exchange.further.get(call.params.get("symbol", ""))
+    if further is None:
+        require_symbol(call.params, call.exchange.instrument)
+    return further or call.exchange.venue
 
 
 def _depth(call: Call) -> Any:
-    require_symbol(call.params, call.exchange.instrument)
+    market = _asked(call)
     limit = read_int(call.params, "limit") or 500
     if limit not in DEPTH_WEIGHTS:
         raise ApiError(-4021, "Depth limit is not valid. Valid limits are: 5, 10, 20, 50, 100, 500, 1000.")
-    book, instrument = call.exchange.venue.book, call.exchange.instrument
+    book, instrument = market.book, market.instrument
 
     def levels(ladder: Ladder) -> list[tuple[str, str]]:
         return [(str(instrument.price(p)), str(instrument.qty(q))) for p, q in islice(ladder.levels(), limit)]
@@ -61,9 +73,8 @@ def _depth(call: Call) -> Any:
 
 
 def _trades(call: Call) -> Any:
-    require_symbol(call.params, call.exchange.instrument)
-    limit = min(1000, read_int(call.params, "limit") or 500)
-    return list(call.exchange.venue.recent_trades)[-limit:]
+    trades = _asked(call).recent_trades
+    return list(trades)[-min(1000, read_int(call.params, "limit") or 500) :]
 
 
 def _aggregate_trades(call: Call) -> Any:
@@ -81,18 +92,22 @@ def _aggregate_trades(call: Call) -> Any:
     ]
 
 
-def _one_or_all(call: Call, row: dict[str, Any]) -> Any:
-    """Answer with the row for its symbol, with a list of all rows without one."""
-    if call.params.get("symbol"):
-        require_symbol(call.params, call.exchange.instrument)
-        return row
-    return [row]
+def _one_or_all(row: Callable[[Call, Market], dict[str, Any]]) -> Answer:
+    """Answer with the row of the symbol that is asked for, with a list of all rows without one."""
+
+    def answer(call: Call) -> Any:
+        if call.params.get("symbol"):
+            return row(call, _asked(call))
+        markets: list[Market] = [call.exchange.venue, *call.exchange.further.values()]
+        return [row(call, market) for market in markets]
+
+    return answer
 
 
-def _book_ticker(call: Call) -> Any:
-    book, instrument = call.exchange.venue.book, call.exchange.instrument
+def _book_ticker(call: Call, market: Market) -> dict[str, Any]:
+    book, instrument = market.book, market.instrument
     (bid, bid_qty), (ask, ask_qty) = book.best(bids=True), book.best(bids=False)
-    row = {
+    return {
         "symbol": instrument.symbol,
         "bidPrice": str(instrument.price(bid)),
         "bidQty": str(instrument.qty(bid_qty)),
@@ -101,21 +116,18 @@ def _book_ticker(call: Call) -> Any:
         "time": call.now_ms,
         "lastUpdateId": max(book.quote_id, book.last_id),
     }
-    return _one_or_all(call, row)
 
 
-def _price(call: Call) -> Any:
-    venue = call.exchange.venue
-    mark = payloads.mark_price(call.exchange.instrument, venue.book.mid2)
-    last = venue.recent_trades[-1]["price"] if venue.recent_trades else mark
-    return _one_or_all(call, {"symbol": call.exchange.instrument.symbol, "price": last, "time": call.now_ms})
+def _price(call: Call, market: Market) -> dict[str, Any]:
+    trades, mark = market.recent_trades, payloads.mark_price(market.instrument, market.book.mid2)
+    last = trades[-1]["price"] if trades else mark
+    return {"symbol": market.instrument.symbol, "price": last, "time": call.now_ms}
 
 
-def _premium_index(call: Call) -> Any:
-    instrument = call.exchange.instrument
-    mark = payloads.mark_price(instrument, call.exchange.venue.book.mid2)
-    row = {
-        "symbol": instrument.symbol,
+def _premium_index(call: Call, market: Market) -> dict[str, Any]:
+    mark = payloads.mark_price(market.instrument, market.book.mid2)
+    return {
+        "symbol": market.instrument.symbol,
         "markPrice": mark,
         "indexPrice": mark,
         "estimatedSettlePrice": mark,
@@ -124,4 +136,3 @@ def _premium_index(call: Call) -> Any:
         "nextFundingTime": (call.now_ms // 28_800_000 + 1) * 28_800_000,
         "time": call.now_ms,
     }
-    return _one_or_all(call, row)

@@ -10,7 +10,7 @@ from bot4_live.instrument import E8
 from bot4_live.simulation import payloads
 from bot4_live.simulation.accounts import Account
 from bot4_live.simulation.errors import ApiError, error, missing
-from bot4_live.simulation.order_request import read_int, read_order, require_symbol
+from bot4_live.simulation.order_request import OrderRequest, read_int, read_order, require_symbol
 from bot4_live.simulation.orders import Order
 from bot4_live.simulation.rest import Call, per_symbol, route
 
@@ -64,8 +64,14 @@ def _show(call: Call, order: Order) -> dict[str, Any]:
 # Orders.
 
 
+def _read_order(call: Call) -> OrderRequest:
+    if call.params.get("symbol") in call.exchange.further:
+        raise error("not_traded")
+    return read_order(call.params, call.exchange.instrument)
+
+
 def _new_order(call: Call) -> Any:
-    request = read_order(call.params, call.exchange.instrument)
+    request = _read_order(call)
     order = call.exchange.venue.place(call.account, request)
     shown = _show(call, order)
     if not request.wants_result:
@@ -76,7 +82,7 @@ def _new_order(call: Call) -> Any:
 
 
 def _test_order(call: Call) -> Any:
-    read_order(call.params, call.exchange.instrument)
+    _read_order(call)
     return {}
 
 

@@ -137,7 +137,7 @@ def _subscribe(exchange: Exchange, listener: Listener, names: list[str]) -> None
         if account is not None:
             listener.account, listener.listen_key = account, name
         else:
-            listener.streams.add(name)
+            listener.subscribe(name)
 
 
 def _request(exchange: Exchange, listener: Listener, text: str) -> Any:
@@ -151,7 +151,7 @@ def _request(exchange: Exchange, listener: Listener, text: str) -> Any:
     if method == "SUBSCRIBE":
         _subscribe(exchange, listener, names)
     elif method == "UNSUBSCRIBE":
-        listener.streams.difference_update(names)
+        listener.unsubscribe(names)
     elif method == "LIST_SUBSCRIPTIONS":
         return {"result": sorted(listener.streams), "id": number}
     else:

@@ -11,7 +11,7 @@ from bot4_live.clock import MS
 from bot4_live.instrument import BTCUSDT_USDM, Instrument
 from bot4_live.market.capture import read_capture
 from bot4_live.simulation.frames import FrameReader, event_ms, stream_name
-from bot4_live.simulation.generator import generate
+from bot4_live.simulation.generator import START_NS, generate
 
 INSTRUMENTS = {BTCUSDT_USDM.symbol: BTCUSDT_USDM}
 
@@ -70,16 +70,26 @@ def capture_source(path: Path) -> Source:
     return Source(str(path), instrument, skew, first, last, snapshot, lambda: read_capture(path))
 
 
-def generated_source(seed: int, duration_s: float = 3600.0) -> Source:
+def generated_source(
+    seed: int,
+    duration_s: float = 3600.0,
+    *,
+    start_ns: int = START_NS,
+    instrument: Instrument = BTCUSDT_USDM,
+    price: float = 61_800.0,
+    pace: float = 1.0,
+) -> Source:
     """Return a generated market of `duration_s`. Raises ValueError when it is too short to hold its snapshot."""
+
+    def frames(seconds: float) -> Iterator[tuple[int, bytes]]:
+        return generate(seed, duration_s=seconds, start_ns=start_ns, instrument=instrument, price=price, pace=pace)
+
     first, snapshot = 0, b""
-    for local_ns, raw in islice(generate(seed, duration_s=min(duration_s, 1.0)), 5000):
+    for local_ns, raw in islice(frames(min(duration_s, 1.0)), 5000):
         first = first or local_ns
         if raw.startswith(b'{"lastUpdateId"'):
             snapshot = raw
     if not snapshot:
         raise ValueError(f"a generated market needs at least 1 s, not {duration_s:g}")
     last = first + round(duration_s * 1e9)
-    return Source(
-        f"generator:{seed}", BTCUSDT_USDM, 0, first, last, snapshot, lambda: generate(seed, duration_s=duration_s)
-    )
+    return Source(f"generator:{seed}", instrument, 0, first, last, snapshot, lambda: frames(duration_s))

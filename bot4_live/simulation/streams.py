@@ -49,6 +49,25 @@ class Listener:
     listen_key: str = ""
     faults: FrameFaults | None = None
     limit_bytes: int = SLOW_BYTES
+    _found: dict[str, str | None] = field(default_factory=dict)
+
+    def subscribe(self, name: str) -> None:
+        """Ask for a stream."""
+        self.streams.add(name)
+        self._found.clear()
+
+    def unsubscribe(self, names: list[str]) -> None:
+        """Ask for some streams no more."""
+        self.streams.difference_update(names)
+        self._found.clear()
+
+    def wanted(self, stream: str) -> str | None:
+        """Return the name under which a stream was subscribed, None when it was not; "*" is for all."""
+        if stream == "*" or stream in self.streams:
+            return stream
+        if stream not in self._found:
+            self._found[stream] = next((name for name in self.streams if same_stream(name, stream)), None)
+        return self._found[stream]
 
     def send(self, frames: list[bytes]) -> bool:
         """Write frames at once; return False when the client is gone, too slow, or cut off by a fault.
@@ -108,7 +127,7 @@ class Hub:
                 continue
             out = []
             for number, (stream, raw) in enumerate(frames):
-                name = self._wanted(listener, stream)
+                name = listener.wanted(stream)
                 if name is None:
                     continue
                 key = (listener.combined, name, number)
@@ -137,12 +156,6 @@ class Hub:
         if not listener.send(frames):
             self.cut_off += 1
             self.listeners.discard(listener)
-
-    @staticmethod
-    def _wanted(listener: Listener, stream: str) -> str | None:
-        if stream in listener.streams or stream == "*":
-            return stream
-        return next((name for name in listener.streams if same_stream(name, stream)), None)
 
 
 def _shape(raw: bytes, stream: str, name: str, combined: bool) -> bytes:

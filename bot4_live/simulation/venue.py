@@ -59,16 +59,7 @@ class Venue:
         """Take in one market message; countdowns due before it come first."""
         self.advance(now_ns)
         if update.kind == TRADE:
-            self.recent_trades.append(
-                {
-                    "id": update.trade_id,
-                    "price": str(self.instrument.price(update.price)),
-                    "qty": str(self.instrument.qty(update.qty)),
-                    "quoteQty": payloads.money(update.price * update.qty * self.instrument.unit_e8),
-                    "time": self.now_ms,
-                    "isBuyerMaker": update.sells,
-                }
-            )
+            self.recent_trades.append(payloads.public_trade(self.instrument, update, self.now_ms))
             if self.matching.resting:
                 self.matching.on_trade(update.price, update.qty, sells=update.sells, now_ns=now_ns)
         else:

@@ -314,9 +314,9 @@ def instrument_of(info: Json, known: Instrument) -> Instrument:
     """
     row = next((s for s in info["symbols"] if s["symbol"] == known.symbol), None)
     if row is None:
-        raise ValueError(f"{known.symbol} is not listed at this venue; set BOT4_SYMBOL to one that is")
+        raise ValueError(f"{known.symbol} is not listed at this venue; name a symbol that is")
     if row.get("status", "TRADING") != "TRADING":
-        raise ValueError(f"{known.symbol} is {row['status']} at this venue; wait, or set BOT4_SYMBOL to another")
+        raise ValueError(f"{known.symbol} is {row['status']} at this venue; wait, or name another symbol")
     filters = {f["filterType"]: f for f in row["filters"]}
     lot_e8 = to_e8(filters["LOT_SIZE"]["stepSize"])
     limits: dict[str, Any] = {
@@ -331,3 +331,11 @@ def instrument_of(info: Json, known: Instrument) -> Instrument:
     if all(getattr(known, name) == value for name, value in limits.items()):
         return known
     return replace(known, version=known.version + 1, **limits)
+
+
+def listed(info: Json, venue: str, symbol: str, number: int) -> Instrument:
+    """Return an instrument that nothing is known of yet, as exchangeInfo lists it: its version 1.
+
+    Raises ValueError when the symbol is not traded.
+    """
+    return instrument_of(info, Instrument(number, 0, venue, symbol, tick_e8=0, lot_e8=0))

@@ -189,11 +189,11 @@ class Stack:
         path = self.folder / f"{name}.err"
         return path.read_text()[-4000:] if path.exists() else ""
 
-    def start_runner(self, *, patient=False, **extra):
+    def start_runner(self, *, patient=False, seconds=120, **extra):
         """Start a runner; return (process, ready line, seconds to it)."""
         began = time.monotonic()
         quotes = TIGHT | (PATIENT if patient else BUSY)
-        process = self._spawn(["live", "--no-model", "--seconds", "120"], quotes | extra)
+        process = self._spawn(["live", "--no-model", "--seconds", str(seconds)], quotes | extra)
         ready = read_line(process, 60, "trading")
         return process, ready, time.monotonic() - began
 
