@@ -20,8 +20,11 @@ from bot4_live.market.live.pool import Pool
 from bot4_live.market.live.shard import Shard
 from bot4_live.market.public import stream_url
 from bot4_live.market.venues.dialects import BinanceDialect
+from bot4_live.market.validation import Limits
 from bot4_live.session.core import Core
 from bot4_live.settings import Settings
+
+REMEMBERED = 512  # ids a symbol, by which a repeated frame is known: of seconds, and little memory where there are many
 
 
 def watched_instruments(settings: Settings, info: Any, traded: Instrument) -> list[Instrument]:
@@ -55,7 +58,10 @@ class Watch:
         """Prepare; nothing is opened before `run()`. `fetch` is asked for snapshots by symbol."""
         self._core, self._remark = core, remark
         self._complaints: dict[str, str] = {}
-        self.cores = {one.symbol.lower(): FeedCore(one, core.on_watched, core.journal) for one in instruments}
+        believed = Limits(remembered=REMEMBERED)
+        self.cores = {
+            one.symbol.lower(): FeedCore(one, core.on_watched, core.journal, limits=believed) for one in instruments
+        }
         limits, times, now_ns = BinanceDialect.limits, StreamTimes(), core.clock.now_ns
         around = surroundings(limits, now_ns, times, random.Random(), quiet=quiet)
         names = list(self.cores)

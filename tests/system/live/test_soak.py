@@ -84,7 +84,10 @@ def live_books(stack: Stack) -> int:
 
 def soak(stack: Stack, seconds: float) -> np.ndarray:
     """Trade one symbol and follow nineteen for a while; return rows of (s, bytes) of the runner."""
-    process, ready, _ = stack.start_runner(seconds=seconds + 100, BOT4_WATCH=",".join(WATCHED))
+    # Pages of the journal's ring count once they were written: a small one is full within the first minutes.
+    process, ready, _ = stack.start_runner(
+        seconds=seconds + 100, BOT4_WATCH=",".join(WATCHED), BOT4_JOURNAL__RING_MB="33"
+    )
     assert ready, stack.log("live")
     assert ready["watch"] == [f"binance_usdm:{name}" for name in WATCHED]
     stack.wait(lambda: live_books(stack) == 20, 30, "not all books are in use")
