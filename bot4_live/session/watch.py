@@ -19,8 +19,8 @@ from bot4_live.market.live.patience import StreamTimes
 from bot4_live.market.live.pool import Pool
 from bot4_live.market.live.shard import Shard
 from bot4_live.market.public import stream_url
-from bot4_live.market.venues.dialects import BinanceDialect
 from bot4_live.market.validation import Limits
+from bot4_live.market.venues.dialects import BinanceDialect
 from bot4_live.session.core import Core
 from bot4_live.settings import Settings
 
