@@ -83,7 +83,9 @@ async def test_orders_on_them_are_refused(serve) -> None:
 async def test_all_streams_come_in_order_of_time_and_each_is_bridged(serve) -> None:
     async with (
         serve(also=ALSO) as client,
-        connect(stream_url(client.server.ws_url, "BTCUSDT", *NAMES), compression=None, max_size=None) as socket,
+        connect(
+            stream_url(client.server.ws_url, "BTCUSDT", *NAMES), compression=None, max_size=None, close_timeout=0.2
+        ) as socket,
     ):
         while not client.server.exchange.hub.listeners:
             await asyncio.sleep(0.005)
