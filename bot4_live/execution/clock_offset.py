@@ -33,7 +33,7 @@ class Offset:
 class _Sample:
     low_ns: int
     high_ns: int
-    at_ns: int
+    sent_ns: int  # from here on the clocks may have drifted: when the venue read its own is not known
     rtt_ns: int
 
 
@@ -47,7 +47,7 @@ class OffsetEstimator:
     def add(self, venue_ms: int, sent_ns: int, received_ns: int) -> bool:
         """Take one round trip; return whether it showed that a clock was set since the others."""
         sample = _Sample(
-            venue_ms * MS - received_ns, (venue_ms + 1) * MS - sent_ns, received_ns, max(0, received_ns - sent_ns)
+            venue_ms * MS - received_ns, (venue_ms + 1) * MS - sent_ns, sent_ns, max(0, received_ns - sent_ns)
         )
         self._samples.append(sample)
         low, high = self._bounds(received_ns)
@@ -66,7 +66,7 @@ class OffsetEstimator:
         return Offset((low + high) // 2, (high - low + 1) // 2, min(sample.rtt_ns for sample in self._samples))
 
     def _bounds(self, now_ns: int) -> tuple[int, int]:
-        aged = [(sample, max(0, now_ns - sample.at_ns) * DRIFT_PPM // 1_000_000) for sample in self._samples]
+        aged = [(sample, -(-max(0, now_ns - sample.sent_ns) * DRIFT_PPM // 1_000_000)) for sample in self._samples]
         return max(s.low_ns - more for s, more in aged), min(s.high_ns + more for s, more in aged)
 
 

@@ -244,5 +244,5 @@ async def test_exchange_time_runs_at_the_sessions_speed():
     await exchange.sync(ask)
     now[0] += 1000 * MS
     assert abs(exchange.now_ms() - (1_000_100 + now[0] * 4 // MS)) <= 1
-    assert exchange.error_ns == 4.5 * MS  # half the round trip, half a ms of the venue's
+    assert exchange.error_ns == 4.5 * MS + 800  # half the round trip, half a ms of the venue's, 100 ppm of the trip
     assert exchange.real_s(500) == pytest.approx(0.125)
