@@ -1,9 +1,9 @@
 """`bot4 bench wire`: from a frame's sending to the engine's decision, over loopback, between two processes.
 
 Every receiver gets the same frames from the same sender, which writes encoded frames to its socket. What lies between
-the two times is said with each figure: `async_us` is the whole live feed; `spin_us` the compiled path of `wire_spin`;
-`spin_feed_us` the polled socket before the same Python feed as `async_us`; `websockets_us` and `picows_us` end with the
-message in hand.
+the two times is said with each figure: `async_us` and `spin_us` are the runner's two transports before
+its compiled path; `spin_feed_us` is the polled socket before the feed in Python; `websockets_us` and `picows_us` end
+with the message in hand.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from bot4_live.benchmarks.session import Session, benchmark_bundle, open_session
 from bot4_live.benchmarks.wire_server import write_frames
 from bot4_live.benchmarks.wire_spin import CompiledPath, parse_all
 from bot4_live.features.batch import compute
+from bot4_live.hot_loop import HotLoop
 from bot4_live.instrument import BTCUSDT_USDM
 from bot4_live.journal.client import JournalClient
 from bot4_live.market.feed_core import FeedCore
@@ -38,7 +39,9 @@ from bot4_live.market.hot_feed import HotFeed
 from bot4_live.market.import_capture import segment_header
 from bot4_live.market.stream import MarketStream
 from bot4_live.models.bundle import Bundle
+from bot4_live.wire.path import PathFeed, WirePath
 from bot4_live.wire.spin import SpinSocket
+from bot4_live.wire.spsc import SpscRing
 
 MESSAGES = 10_000
 RATE = 2_000.0
@@ -47,12 +50,13 @@ HIGHER = frozenset({"async_msgs_per_s", "spin_msgs_per_s", "spin_decisions_per_s
 WARM = 500
 PATIENCE_S = 30.0
 NO_PICOWS = "the peer picows is not installed; make setup installs it"
-_COMPILED = "polled socket, framing, hot loop (parser, validation, sequence rules, engine with LightGBM), journal ring"
+_COMPILED_PATH = "hot loop (parser, validation, sequence rules, engine with LightGBM), journal ring"
+_COMPILED = f"polled socket, framing, {_COMPILED_PATH}"
 NOTES = {
-    "async_us": "send -> websockets, uvloop, feed, journal, engine with LightGBM -> decision, two processes",
+    "async_us": f"send -> websockets, uvloop, {_COMPILED_PATH} -> decision, two processes",
     "spin_us": f"send -> {_COMPILED} -> decision",
     "tls_spin_us": "the same over TLS 1.3 by Python's ssl",
-    "spin_feed_us": "send -> polled socket, then the feed, journal and engine of async_us -> decision",
+    "spin_feed_us": "send -> polled socket, then feed, journal and engine called from Python -> decision",
     "spin_msgs_per_s": "flood: polled socket, framing, parsed to records",
     "spin_decisions_per_s": f"flood: {_COMPILED}, orders answered",
     "websockets_us": "send -> message in hand, the library alone",
@@ -62,8 +66,8 @@ NOTES = {
 Frames = list[tuple[int, bytes]]  # (receive time ns, bytes)
 
 
-class TimedCore(FeedCore):
-    """A feed that notes when each frame had become a decision (CLOCK_MONOTONIC, after `step` has returned).
+class TimedCore(PathFeed):
+    """The runner's feed; it notes when each frame had become a decision (CLOCK_MONOTONIC, after `step` has returned).
 
     Engine time is the input's own, whatever the rate of sending, so that every run decides the same.
     """
@@ -255,14 +259,18 @@ def _spin_feed(port: int, frames: Frames, model: Bundle, work: Path) -> np.ndarr
                 at += 1
             if time.monotonic() > deadline:
                 raise TimeoutError(f"only {at} of {len(frames)} messages came")
+        session.core.on_disconnect(session.sequencer.last_ns)
     return done
 
 
 async def _feed(port: int, frames: Frames, model: Bundle, work: Path) -> np.ndarray:
-    """Return when each frame had become a decision of the `async` feed."""
-    with _session(frames, model, work, TimedCore) as (session, _):
+    """Return when each frame had become a decision on the `async` transport."""
+    with _session(frames, model, work, TimedCore) as (session, journal):
         core = session.core
         assert isinstance(core, TimedCore)
+        ring = SpscRing(journal.ring.path)
+        loop = HotLoop(core, session.sequencer, session.engine, None)
+        core.front = WirePath(loop, core, ring, journal, _nothing, session.commands.extend).take_frame
         core.times, core.done = [recv_ns for recv_ns, _ in frames], np.zeros(len(frames), np.int64)
         core.answer = session.answer
         # The capture holds its own snapshot: fetching one would add an event that the input does not have.
@@ -270,11 +278,16 @@ async def _feed(port: int, frames: Frames, model: Bundle, work: Path) -> np.ndar
         core.finished = stream.stop
         async with asyncio.timeout(PATIENCE_S + len(frames) / 100):
             await stream.run()
+        ring.unmap()
         if core.count != len(frames):
             raise OSError(f"the connection ended after {core.count} of {len(frames)} messages: {stream.last_error}")
         if core.counts.quarantined:
             raise ValueError(f"the input has broken frames: {core.counts.as_dict()['quarantined']}; choose another")
         return core.done
+
+
+def _nothing(first: int, after: int, result: int) -> None:
+    """Frames are timed one by one where they come."""
 
 
 async def _never() -> bytes:

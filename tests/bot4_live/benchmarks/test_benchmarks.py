@@ -87,21 +87,22 @@ def test_wire_says_everything(capture: Path) -> None:
 
 
 def test_the_compiled_path_decides_what_the_feed_decides(capture: Path, tmp_path: Path) -> None:
-    """Event by event the same journal: the socket in Python and its feed, and the compiled path."""
+    """Event by event the same journal: the feed in Python, and the compiled path on either transport."""
     _, frames = inputs.load_frames(capture, 2500)
     log = event_log(frames)
     model = benchmark_bundle(compute(log.buffer, log.offsets, every_event=True), "lightgbm")
     with wire._sender([raw for _, raw in frames], tmp_path, 0.0) as (port, _):
         uvloop.run(wire._feed(port, frames, model, tmp_path / "async"))
         done = wire._spin(f"ws://127.0.0.1:{port}", frames, model, tmp_path / "spin")
+        wire._spin_feed(port, frames, model, tmp_path / "feed")
     assert (np.diff(done) >= 0).all()
     assert done[0] > 0
-    journals = [Journal(tmp_path / kind / "journal") for kind in ("async", "spin")]
+    journals = [Journal(tmp_path / kind / "journal") for kind in ("feed", "async", "spin")]
     events, commands = ([list(map(bytes, read(j))) for j in journals] for read in (Journal.events, Journal.commands))
     assert len(events[0]) > 2500
     assert len(commands[0]) > 10
-    assert events[0] == events[1]
-    assert commands[0] == commands[1]
+    assert events[0] == events[1] == events[2]
+    assert commands[0] == commands[1] == commands[2]
 
 
 def test_the_table_is_readable(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
