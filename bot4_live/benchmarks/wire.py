@@ -268,7 +268,7 @@ async def _feed(port: int, frames: Frames, model: Bundle, work: Path) -> np.ndar
     with _session(frames, model, work, TimedCore) as (session, journal):
         core = session.core
         assert isinstance(core, TimedCore)
-        ring = SpscRing(journal.ring.path)
+        ring = SpscRing(journal.ring)
         loop = HotLoop(core, session.sequencer, session.engine, None)
         core.front = WirePath(loop, core, ring, journal, _nothing, session.commands.extend).take_frame
         core.times, core.done = [recv_ns for recv_ns, _ in frames], np.zeros(len(frames), np.int64)

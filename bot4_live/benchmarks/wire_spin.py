@@ -40,7 +40,7 @@ class CompiledPath:
         self.count = 0  # messages that became decisions
         self._wire = wire
         self._times = np.ascontiguousarray(times, np.int64)
-        self._ring = SpscRing(journal.ring.path)
+        self._ring = SpscRing(journal.ring)
         loop = HotLoop(session.core, session.sequencer, session.engine, None)
         self.path = WirePath(
             loop, session.core, self._ring, journal, self._taken, session.commands.extend, session.answer

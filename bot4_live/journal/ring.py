@@ -39,10 +39,11 @@ class Ring:
             size = os.fstat(fd).st_size
             if size <= HEADER:
                 raise ValueError(f"{path} is not a ring (too short)")
-            self._map = mmap.mmap(fd, size)
+            # All pages at once: none is faulted in while a frame waits, and memory does not grow with the first lap.
+            self.map = mmap.mmap(fd, size, mmap.MAP_SHARED | mmap.MAP_POPULATE)
         finally:
             os.close(fd)
-        self._view = memoryview(self._map)
+        self._view = memoryview(self.map)
         self._words = self._view[:HEADER].cast("q")
         self._data = self._view[HEADER:]
         self.capacity = self._words[_CAPACITY]
@@ -174,4 +175,4 @@ class Ring:
         self._data.release()
         self._words.release()
         self._view.release()
-        self._map.close()
+        self.map.close()

@@ -29,7 +29,7 @@ class HotMarket:
         """Begin; the engine knows the feed's instrument already. `hear` is told kind and time of every record."""
         feed.front = self.take_frame
         self._core, self._hear = core, hear
-        self._ring = SpscRing(core.journal.ring.path)
+        self._ring = SpscRing(core.journal.ring)
         self._loop = HotLoop(feed, core.sequencer, core.engine, None)
         self.path = WirePath(self._loop, feed, self._ring, core.journal, self._taken, self._commands)
         self._now = np.zeros(1, np.int64)

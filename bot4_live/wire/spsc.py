@@ -9,8 +9,6 @@ Because the layout is the journal's, `push_at` hands events to the journal's wri
 
 from __future__ import annotations
 
-import mmap
-import os
 from pathlib import Path
 from typing import Any
 
@@ -159,18 +157,22 @@ def commit_at(base: int, position: int) -> None:
 
 
 class SpscRing:
-    """A ring that `journal.ring.Ring.create` made, by its address, for kernels."""
+    """A ring that `journal.ring.Ring.create` made, by its address, for kernels.
 
-    def __init__(self, path: Path) -> None:
-        """Map it. Raises FileNotFoundError, or ValueError when the file is something else."""
-        ring.Ring(path).unmap()  # checks it
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            self._map = mmap.mmap(fd, 0)
-        finally:
-            os.close(fd)
-        self._bytes = np.frombuffer(self._map, np.uint8)
+    Of a `Ring` its mapping is used, which must stay as long as kernels have the address; a path is mapped.
+    """
+
+    def __init__(self, source: ring.Ring | Path) -> None:
+        """Take the address. Raises FileNotFoundError, or ValueError when the file is something else."""
+        self._mine = isinstance(source, Path)
+        self._ring = ring.Ring(source) if isinstance(source, Path) else source
         self.base = address(self._bytes)
+
+    @property
+    def _bytes(self) -> np.ndarray:
+        return np.frombuffer(
+            self._ring.map, np.uint8
+        )  # made when needed: an array held would keep the map from closing
 
     @property
     def tail(self) -> int:
@@ -202,6 +204,6 @@ class SpscRing:
         return payload
 
     def unmap(self) -> None:
-        """Release the mapping."""
-        del self._bytes
-        self._map.close()
+        """Let go of the mapping; that of a `Ring` stays its own."""
+        if self._mine:
+            self._ring.unmap()

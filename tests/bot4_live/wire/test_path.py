@@ -119,7 +119,7 @@ class Side:
         """Put the compiled path before the feed; return what it will say of each frame."""
         session, results = self.session, []
         loop = HotLoop(session.core, session.sequencer, session.engine, None)
-        self.ring = SpscRing(self.client.ring.path)
+        self.ring = SpscRing(self.client.ring)
         self.path = WirePath(
             loop, session.core, self.ring, self.client, lambda *taken: results.append(taken), session.commands.extend,
             session.answer,

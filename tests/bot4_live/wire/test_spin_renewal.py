@@ -107,7 +107,7 @@ class Session:
         self.session = open_session(now, None, self.client, PathFeed, raw_log=self.client)
         self.core = self.session.core
         loop = HotLoop(self.core, self.session.sequencer, self.session.engine, None)
-        self.ring = SpscRing(self.client.ring.path)
+        self.ring = SpscRing(self.client.ring)
         self.path = WirePath(
             loop, self.core, self.ring, self.client, lambda *_: None, self.session.commands.extend, self.session.answer
         )
