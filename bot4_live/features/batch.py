@@ -27,6 +27,7 @@ BATCH = np.dtype(
         ("last_seq", "<i8"),
         ("exch_ns", "<i8"),  # latest venue time
         ("known", "<i8"),  # 1 once an INSTRUMENT event came
+        ("chosen", "<i8"),  # 1 once one came in this session: others are watched only
         ("instrument", "<i8"),
         ("version", "<i8"),
         ("tick_e8", "<i8"),
@@ -39,6 +40,7 @@ BATCH = np.dtype(
 
 _TICK, _TRADE, _TICKER = int(Kind.TICK), int(Kind.TRADE), int(Kind.BOOK_TICKER)
 _SNAPSHOT, _DIFF, _INSTRUMENT = int(Kind.DEPTH_SNAPSHOT), int(Kind.DEPTH_DIFF), int(Kind.INSTRUMENT)
+_SESSION = int(Kind.SESSION)
 _INVALID = int(Flag.INVALID)
 
 # Slots a record must have; kinds that carry ticks and lots. As in bot4_live.step (a test compares the outcome).
@@ -47,6 +49,9 @@ _NEEDS[[_SNAPSHOT, _DIFF, _TRADE]] = 1
 _NEEDS[_TICKER], _NEEDS[_INSTRUMENT] = 2, 4
 _PRICED = np.zeros(256, np.bool_)
 _PRICED[[_SNAPSHOT, _DIFF, _TRADE, _TICKER]] = True
+_MARKET = np.zeros(256, np.bool_)
+_MARKET[[_SNAPSHOT, _DIFF, _TRADE, _TICKER, Kind.BOOK_STALE, Kind.QUARANTINE]] = True
+_MARKET[[Kind.FUNDING, Kind.LIQUIDATION, Kind.TICKER]] = True
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,10 @@ def _taken_in(s: Any, h: Any, slots: np.ndarray) -> bool:
         return False
     if kind in (_SNAPSHOT, _DIFF) and not 0 <= slots[0, 1] <= n - 1:
         return False
+    if kind == _SESSION:
+        s.chosen = 0
+    elif h.instrument != s.instrument and ((_MARKET[kind] and s.known == 1) or (kind == _INSTRUMENT and s.chosen == 1)):
+        return False  # of an instrument that is watched only
     if _PRICED[kind]:
         return s.known == 1 and h.inst_version == s.version and h.instrument == s.instrument
     return True
@@ -173,7 +182,7 @@ def _on_instrument(s: Any, h: Any, slots: np.ndarray) -> None:
         return
     if s.known == 1 and (slots[0, 0] != s.tick_e8 or slots[0, 1] != s.lot_e8 or h.instrument != s.instrument):
         book_clear(s.book)
-    s.known = 1
+    s.known = s.chosen = 1
     s.instrument = h.instrument
     s.version = h.inst_version
     s.tick_e8 = slots[0, 0]

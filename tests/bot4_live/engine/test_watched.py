@@ -12,6 +12,7 @@ from bot4_live import engine_events as ev
 from bot4_live.engine import Engine
 from bot4_live.events import Kind, StaleCause, header_of, slots_of
 from bot4_live.execution.ledger import Ledger
+from bot4_live.features.batch import compute
 from bot4_live.instrument import BTCUSDT_USDM, E8, Instrument
 from bot4_live.sequencer import split
 from bot4_live.settings import StrategyParams
@@ -79,6 +80,18 @@ def test_the_commands_are_those_without_watched_instruments(traded_once: Any) ->
     assert alone.counters["watched"] == 0
     for name in ("unknown_instrument", "malformed", "seq_gaps", "model_missing"):
         assert engine.counters[name] == alone.counters[name], name
+
+
+def test_batch_features_are_those_without_watched_instruments(traded_once: Any) -> None:
+    events = traded_once.log.events
+    alone, among = (
+        compute(np.concatenate(log), np.cumsum([0, *map(len, log[:-1])]), every_event=True)
+        for log in (events, beside(events))
+    )
+    assert len(alone.x) > 1000
+    assert np.array_equal(alone.recv_ns, among.recv_ns)
+    assert alone.x.tobytes() == among.x.tobytes()
+    assert alone.mid2.tobytes() == among.mid2.tobytes()
 
 
 def test_a_watched_book_that_breaks_leaves_the_quotes(rig: Any) -> None:
