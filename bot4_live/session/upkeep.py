@@ -79,9 +79,13 @@ class Upkeep:
             await asyncio.sleep(BEAT_S)
 
     def _watch_journal(self) -> None:
-        """Ask for PAUSE while the journal is not well: what may soon not be recorded must not be begun."""
+        """Ask for PAUSE while the journal is not well: what may soon not be recorded must not be begun.
+
+        Raises OSError, which ends the session, when the disk goes on refusing.
+        """
         journal = self._context.core.journal
         journal.ensure_writer()
+        journal.check()
         now = time.monotonic()
         if journal.healthy:
             self._well_at = now
