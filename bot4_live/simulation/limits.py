@@ -31,6 +31,7 @@ class RateLimits:
     bans: int = 0
     refused: int = 0
     _minute: int = -1
+    _minute_until: float = 0.0  # in real time: a market that stands still has no next minute
     _weight: int = 0
     _silent_until: float = 0.0
     _violations: int = 0
@@ -43,8 +44,9 @@ class RateLimits:
         if now < self._banned_until:
             raise self._banned(now_ms)
         minute = now_ms // 60_000
-        if minute != self._minute:
+        if minute != self._minute or now >= self._minute_until:
             self._minute, self._weight = minute, 0
+            self._minute_until = now + (60_000 - now_ms % 60_000) / self.speed_milli()
         self._weight += weight
         if now < self._silent_until:
             self._violations += 1

@@ -20,7 +20,7 @@ from bot4_live.simulation.generator import generate, write_capture
 from bot4_live.simulation.source import capture_source
 from bot4_platform.demo import platform_run
 from bot4_platform.demo.children import Child, ChildError, Children
-from bot4_platform.demo.market import GENERATED_S, Exchange, Keys
+from bot4_platform.demo.market import GENERATED_S, SPARE_S, Exchange, Keys
 from bot4_platform.demo.plan import SECOND, Plan, make_plan
 from bot4_platform.demo.progress import Stages
 from bot4_platform.settings import platform_settings
@@ -108,10 +108,11 @@ class Job:
 
     def _start_exchange(self, children: Children, keys: Keys) -> None:
         with self.stages.stage("exchange", "starting the simulated exchange"):
+            longest_s = self.longest_s if self.capture else min(GENERATED_S, self.longest_s)
             market = (
                 ["--capture", str(self.capture)]
                 if self.capture
-                else ["--seed", str(self.seed), "--duration", str(min(GENERATED_S, self.longest_s))]
+                else ["--seed", str(self.seed), "--duration", str(longest_s + SPARE_S)]
             )
             args = ["--port", "0", "--paused", "--accounts", str(self.folder / ACCOUNTS)]
             args += ["--bad-frames", str(self.folder / "bad-frames.json")]
@@ -120,7 +121,7 @@ class Job:
             self.facts["ws"] = ready["ws"]
             self.clock = self.exchange.clock()
             begin = int(self.clock["market_ns"]) - int(self.clock["shift_ns"])
-            self.plan = make_plan(begin, int(self.clock["end_ns"]), self.longest_s)
+            self.plan = make_plan(begin, int(self.clock["end_ns"]), longest_s)
             self.stages.say(f"market: {self.clock['source']}, {(self.plan.end_ns - begin) / SECOND:.0f} s of it")
 
     def _run_market(self, until_ns: int, speed: float) -> None:
@@ -226,7 +227,8 @@ class Job:
         with self.stages.stage("kill", "the kill button, pressed with open orders and a position"):
             block = ControlBlock(self.settings.shm_dir / CONTROL_FILE)
             runner = children.start("live-3", "live")
-            session = self._begin(runner, self.plan.end_ns, 1.0)["session"]
+            # To the recording's end, past the plan's: a slow machine may need longer to get its orders out.
+            session = self._begin(runner, int(self.clock["end_ns"]), 1.0)["session"]
             self.facts["position_taken"] = self._take_position(block)
             self.facts["at_kill"] = {
                 "open_orders": block.get("open_orders"), "position_lots": block.get("position_lots")

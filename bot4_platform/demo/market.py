@@ -14,6 +14,7 @@ from typing import Any
 from bot4_live.settings import PROJECT_ROOT
 
 GENERATED_S = 345.0
+SPARE_S = 60.0  # generated beyond what a run plans to use, for machines that are slow to trade before the kill
 START_BALANCE = "10000"
 RECORDED = Path("captures") / "binance_usdm" / "btcusdt_20240808.gz"
 

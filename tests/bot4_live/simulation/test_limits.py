@@ -43,6 +43,14 @@ def test_a_spent_minute_says_how_long_it_lasts_in_real_time(speed_milli: int, wa
     assert hands.ask(10, 60_000) == (200, None)
 
 
+def test_a_minute_ends_in_real_time_where_the_market_stands_still() -> None:
+    hands = Hands(weight_limit=10)
+    assert hands.ask(10) == (200, None)
+    assert hands.ask(1) == (429, 30)
+    hands.now += 30
+    assert hands.ask(10) == (200, None)
+
+
 def test_who_goes_on_after_429_is_banned_and_longer_each_time() -> None:
     hands = Hands(weight_limit=1, ban_after=3)
     hands.ask(2)
