@@ -80,6 +80,7 @@ async def test_a_venue_is_recorded_and_its_books_are_proven(serve_venue, setting
     assert {one["name"] for one in segment.header.instruments} == set(venue.names)
 
 
+@pytest.mark.slow  # tests/bot4_live/market/test_record.py kills the same recorder at the exchange
 async def test_a_recorder_killed_and_started_again_goes_on_in_its_journal(serve_venue, settings, wait_until):
     """Real processes; what the first had published is all there, and the second's books are right again."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BOT4_")}
