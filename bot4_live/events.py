@@ -98,6 +98,12 @@ class Kind(IntEnum):
 FIRST_COMMAND = 64
 LAST_COMMAND = 79
 
+# Kinds of one instrument's market: those of instruments that are only watched say nothing of the traded one.
+MARKET_KINDS = (
+    Kind.DEPTH_SNAPSHOT, Kind.DEPTH_DIFF, Kind.BOOK_TICKER, Kind.TRADE, Kind.BOOK_STALE, Kind.QUARANTINE, Kind.FUNDING,
+    Kind.LIQUIDATION, Kind.TICKER,
+)  # fmt: skip
+
 
 class Field(IntEnum):
     """What a value of FUNDING, LIQUIDATION or TICKER is; in the venue's own units, as it sent them."""

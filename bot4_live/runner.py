@@ -262,7 +262,7 @@ class Runner:
             core.journal,
             liquidation_usd=self.settings.liquidation_usd,
         )
-        market = self.market = HotMarket(core, feed, gauge.hear if gauge else None)
+        market = HotMarket(core, feed, gauge.hear if gauge else None)
         if gauge is None:
             self.connections = stream = MarketStream(
                 feed,
@@ -370,7 +370,6 @@ class Runner:
             )
             await self.upkeep.finish()
         finally:
-            self.market.close()
             try:
                 context.core.journal.close()
             finally:

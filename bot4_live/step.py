@@ -13,7 +13,7 @@ from numba import njit, types
 from numba.np.numpy_support import carray
 
 from bot4_live.engine_state import OUT_BYTES, STATE
-from bot4_live.events import HEADER_SIZE, Flag, Kind, Mode
+from bot4_live.events import HEADER_SIZE, MARKET_KINDS, Flag, Kind, Mode
 from bot4_live.execution.account import on_fill, on_position
 from bot4_live.execution.intents import on_intent
 from bot4_live.execution.orders import on_order_event
@@ -42,10 +42,8 @@ for _kind, _n in {
 _PRICED = np.zeros(256, np.bool_)
 _PRICED[[Kind.DEPTH_SNAPSHOT, Kind.DEPTH_DIFF, Kind.BOOK_TICKER, Kind.TRADE, Kind.LIQUIDATION]] = True
 _PRICED[[Kind.POSITION, Kind.ORDER_FILL, Kind.ORDER_ADOPTED]] = True
-# Kinds of one instrument's market: those of instruments that are only watched say nothing of the traded one.
 _MARKET = np.zeros(256, np.bool_)
-_MARKET[[Kind.DEPTH_SNAPSHOT, Kind.DEPTH_DIFF, Kind.BOOK_TICKER, Kind.TRADE, Kind.BOOK_STALE]] = True
-_MARKET[[Kind.QUARANTINE, Kind.FUNDING, Kind.LIQUIDATION, Kind.TICKER]] = True
+_MARKET[list(MARKET_KINDS)] = True
 
 _SNAPSHOT, _DIFF, _TRADE, _STALE = (
     int(Kind.DEPTH_SNAPSHOT),

@@ -14,16 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from bot4_live.events import Kind
+from bot4_live.events import MARKET_KINDS, Kind
 from bot4_live.journal.layout import SEGMENT_BYTES
 from bot4_live.journal.reader import Segment, read_segment
 from bot4_platform.partitions import MarketDay
 
 # Kinds that say something of one instrument.
-_OF_ONE = (
-    Kind.DEPTH_SNAPSHOT, Kind.DEPTH_DIFF, Kind.BOOK_TICKER, Kind.TRADE, Kind.BOOK_STALE, Kind.QUARANTINE, Kind.FUNDING,
-    Kind.LIQUIDATION, Kind.TICKER, Kind.INSTRUMENT,
-)  # fmt: skip
+_OF_ONE = (*MARKET_KINDS, Kind.INSTRUMENT)
 
 
 @dataclass(frozen=True)

@@ -278,7 +278,6 @@ async def _feed(port: int, frames: Frames, model: Bundle, work: Path) -> np.ndar
         core.finished = stream.stop
         async with asyncio.timeout(PATIENCE_S + len(frames) / 100):
             await stream.run()
-        ring.unmap()
         if core.count != len(frames):
             raise OSError(f"the connection ended after {core.count} of {len(frames)} messages: {stream.last_error}")
         if core.counts.quarantined:

@@ -40,11 +40,9 @@ class CompiledPath:
         self.count = 0  # messages that became decisions
         self._wire = wire
         self._times = np.ascontiguousarray(times, np.int64)
-        self._ring = SpscRing(journal.ring)
+        ring = SpscRing(journal.ring)
         loop = HotLoop(session.core, session.sequencer, session.engine, None)
-        self.path = WirePath(
-            loop, session.core, self._ring, journal, self._taken, session.commands.extend, session.answer
-        )
+        self.path = WirePath(loop, session.core, ring, journal, self._taken, session.commands.extend, session.answer)
 
     def run(self, done: np.ndarray, seconds: float) -> None:
         """Poll until every message is a decision; done[i] becomes when message i was one (CLOCK_MONOTONIC ns).
@@ -63,7 +61,6 @@ class CompiledPath:
                 path.ready()
             elif clock() > give_up:
                 raise TimeoutError(f"only {self.count} of {n} messages came in {seconds:.0f} s")
-        self._ring.unmap()
 
     def _taken(self, first: int, after: int, result: int) -> None:
         count = self.count

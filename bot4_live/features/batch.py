@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from bot4_live.clock import TICK_NS
-from bot4_live.events import FIRST_COMMAND, Flag, Kind
+from bot4_live.events import FIRST_COMMAND, MARKET_KINDS, Flag, Kind
 from bot4_live.features.kernels import FEATURE_STATE, update, usable_instrument
 from bot4_live.features.registry import N_FEATURES, NAMES, layout_hash
 from bot4_live.kernels import address, header_at, slots_at
@@ -50,8 +50,7 @@ _NEEDS[_TICKER], _NEEDS[_INSTRUMENT] = 2, 4
 _PRICED = np.zeros(256, np.bool_)
 _PRICED[[_SNAPSHOT, _DIFF, _TRADE, _TICKER]] = True
 _MARKET = np.zeros(256, np.bool_)
-_MARKET[[_SNAPSHOT, _DIFF, _TRADE, _TICKER, Kind.BOOK_STALE, Kind.QUARANTINE]] = True
-_MARKET[[Kind.FUNDING, Kind.LIQUIDATION, Kind.TICKER]] = True
+_MARKET[list(MARKET_KINDS)] = True
 
 
 @dataclass(frozen=True)

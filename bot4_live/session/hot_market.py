@@ -29,9 +29,9 @@ class HotMarket:
         """Begin; the engine knows the feed's instrument already. `hear` is told kind and time of every record."""
         feed.front = self.take_frame
         self._core, self._hear = core, hear
-        self._ring = SpscRing(core.journal.ring)
+        ring = SpscRing(core.journal.ring)
         self._loop = HotLoop(feed, core.sequencer, core.engine, None)
-        self.path = WirePath(self._loop, feed, self._ring, core.journal, self._taken, self._commands)
+        self.path = WirePath(self._loop, feed, ring, core.journal, self._taken, self._commands)
         self._now = np.zeros(1, np.int64)
         self._now_at = address(self._now)
         self._received = 0
@@ -52,10 +52,6 @@ class HotMarket:
         self._now[0] = recv_ns
         self.path.take(wire, count, self._now_at, 0)
         self._measure(recv_ns, count)
-
-    def close(self) -> None:
-        """Release the journal's ring."""
-        self._ring.unmap()
 
     def _taken(self, first: int, after: int, result: int) -> None:
         if result == DECLINED:  # what goes the ordinary way is counted there

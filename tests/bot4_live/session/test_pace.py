@@ -78,7 +78,6 @@ class Session:
             self.feed.on_frame(recv_ns, raw)
 
     def close(self):
-        self.market.close()
         self.journal.close()
 
     async def level(self):

@@ -140,7 +140,7 @@ def test_cancellations_ahead_count_in_proportion_and_trades_once(market: Market)
 def test_trade_after_its_quote_is_not_counted_twice(market: Market) -> None:
     order = market.order(True, BASE - 1, 10)
     market.diff(bids={BASE - 1: 100})
-    market.quote(BASE - 1, 60, BASE, 20, after_ms=500)  # 40 gone: 20 in proportion, for now
+    market.quote(BASE - 1, 60, BASE, 20, after_ms=500)  # 40 gone: 20 in proportion, until their trade comes
     assert order.ahead == 30
     market.trade(BASE - 1, 40, sells=True)  # ... and here is the trade that did it
     assert (order.ahead, order.filled) == (10, 0)

@@ -100,7 +100,6 @@ async def run(port: int, folder: Path, frames: int, mode: str) -> dict[str, obje
     live, update_id = feed.live, int(book["update_id"][0])
     stream.stop()
     await task
-    market.close()
     journal.close(120.0)
     kinds = {int(kind): count for kind, count in core.kinds.items()}
     return sides | {
