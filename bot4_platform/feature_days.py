@@ -18,8 +18,8 @@ from bot4_live.features.batch import BatchState, FeatureTable, compute
 from bot4_live.features.registry import NAMES
 from bot4_live.journal.reader import Segment, read_segment
 from bot4_platform.journal_source import Seal, of_market
-from bot4_platform.lake_tables import TABLES
 from bot4_platform.partitions import MarketDay
+from bot4_platform.tables import TABLES
 
 GRID_MS = 100
 

@@ -17,8 +17,8 @@ from bot4_live.events import HEADER_SIZE, Flag, Kind, Reason
 from bot4_live.journal.raw_log import RawReader
 from bot4_live.journal.reader import Segment
 from bot4_platform.journal_source import of_market
-from bot4_platform.lake_tables import TABLES
 from bot4_platform.partitions import MarketDay
+from bot4_platform.tables import TABLES
 
 
 def slot(segment: Segment, rows: np.ndarray, index: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 `<root>/<table>/day=YYYY-MM-DD/market=<venue>_<SYMBOL>/part.parquet`, Snappy, sorted. A file is written under
 `<root>/.staging`, outside every reader's glob, fsynced and then renamed, so that a reader finds the old file or the
-new one and a killed writer leaves neither. What the columns are is in `bot4_platform.lake_tables`.
+new one and a killed writer leaves neither. What the columns are is in `bot4_platform.tables`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot4_live.safety.durable import sync_path
-from bot4_platform.lake_tables import TABLES
+from bot4_platform.tables import TABLES
 
 if TYPE_CHECKING:
     import polars as pl
@@ -83,7 +83,7 @@ class Lake:
     def write(self, table: str, day: str, market: str, frame: pl.DataFrame | pa.Table) -> Written:
         """Write one partition, whole or not at all, and return what was written.
 
-        A table of `lake_tables.TABLES` is brought into its order and must have exactly its columns and types:
+        A table of `tables.TABLES` is brought into its order and must have exactly its columns and types:
         raises ValueError otherwise. Raises OSError (disk full) with the partition as it was before.
         """
         import polars as pl

@@ -73,6 +73,6 @@ class LakeSource(DataSource):
 
     def get_table_column_names_and_types(self, config: RepoConfig) -> Iterable[tuple[str, str]]:
         """Return the columns the lake declares for the table."""
-        from bot4_platform.lake_tables import TABLES
+        from bot4_platform.tables import TABLES
 
         return list(TABLES[self.table].columns.items()) if self.table in TABLES else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from bot4_platform.lake_tables import TABLES
+from bot4_platform.tables import TABLES
 
 MINUTE_NS = 60_000_000_000
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from bot4_platform.lake import Lake
-from bot4_platform.lake_tables import TABLES
+from bot4_platform.tables import TABLES
 
 DAY, MARKET = "2024-08-08", "binance_usdm:BTCUSDT"
 

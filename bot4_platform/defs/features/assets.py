@@ -63,8 +63,8 @@ def feature_day(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> Iterat
     from bot4_live.features.batch import BatchState
     from bot4_platform.feature_days import compute_day
     from bot4_platform.journal_source import seals, seals_of
-    from bot4_platform.lake_tables import TABLES
     from bot4_platform.reporting import written
+    from bot4_platform.tables import TABLES
 
     part, lake, folder = market_day(context), bot4.lake(), bot4.settings().journal_dir
     seals_of(folder, part)

@@ -21,8 +21,8 @@ def raw_segments(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.Ma
     import polars as pl
 
     from bot4_platform.journal_source import seals_of
-    from bot4_platform.lake_tables import TABLES
     from bot4_platform.reporting import table, when, written
+    from bot4_platform.tables import TABLES
 
     part = market_day(context)
     found = [seal for seal in seals_of(bot4.settings().journal_dir, part) if seal.receive_day == part.day]

@@ -48,15 +48,15 @@ def read_with_eve(lake: "Lake", table: str, part: MarketDay) -> "pl.DataFrame":
 def mids_250ms(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.MaterializeResult:
     """Sample the quotes of one market day."""
     from bot4_platform.defs.volatility.mids import STEP_NS, sample_last
-    from bot4_platform.defs.volatility.tables import MIDS
     from bot4_platform.reporting import line_plot, written
+    from bot4_platform.tables import TABLES
 
     part = market_day(context)
     lake = bot4.lake()
     quotes = lake.read("quotes", *part).sort("recv_ns", "seq")
     time, row = sample_last(quotes["recv_ns"].to_numpy())
     frame = quotes[row].select("seq", "bid_px", "ask_px", "recv_ns")
-    frame = MIDS.conform(
+    frame = TABLES["mids_250ms"].conform(
         frame.with_columns(time_ns=time).with_columns(age_ns=_col("time_ns") - _col("recv_ns")).drop("recv_ns")
     )
     metadata: dict[str, Any] = written(lake.write("mids_250ms", *part, frame))
@@ -87,8 +87,8 @@ def garch(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.Materiali
     """Fit at every mark of one market day."""
     from bot4_platform.defs.volatility.garch import fit_garch
     from bot4_platform.defs.volatility.mids import CADENCE_NS, STEP_NS, fit_times, returns, window
-    from bot4_platform.defs.volatility.tables import GARCH
     from bot4_platform.reporting import table, when, written
+    from bot4_platform.tables import TABLES
 
     part = market_day(context)
     lake = bot4.lake()
@@ -99,7 +99,7 @@ def garch(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.Materiali
         rows_in = window(time, mark)
         fit = fit_garch(returns(time[rows_in], mid[rows_in]), STEP_NS / 1e9, CADENCE_NS / 1e9)
         rows.append({"event_ns": mark, **vars(fit)})
-    frame = conform(GARCH, rows)
+    frame = conform(TABLES["garch"], rows)
     shown = [
         (when(r["event_ns"]), r["status"], r["n"], *(number(r[c]) for c in ("sigma", "alpha", "beta")), r["reason"])
         for r in frame.tail(12).iter_rows(named=True)
@@ -129,8 +129,8 @@ def fill_intensity(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.
     """Fit at every mark of one market day."""
     from bot4_platform.defs.volatility.intensity import fit_intensity, reaches
     from bot4_platform.defs.volatility.mids import WINDOW_NS, fit_times, window
-    from bot4_platform.defs.volatility.tables import INTENSITY
     from bot4_platform.reporting import table, when, written
+    from bot4_platform.tables import TABLES
 
     part = market_day(context)
     lake = bot4.lake()
@@ -144,7 +144,7 @@ def fill_intensity(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.
         near = (at > mark - WINDOW_NS) & (at <= mark)
         reach = reaches(round(BUCKET_S * 1e9), time[rows_in], mid[rows_in], at[near], price[near], sell[near])
         rows.append({"event_ns": mark, **vars(fit_intensity(reach, BUCKET_S))})
-    frame = conform(INTENSITY, rows)
+    frame = conform(TABLES["fill_intensity"], rows)
     shown = [
         (when(r["event_ns"]), r["status"], r["reaches"], r["buckets"],
          *(number(r[c]) for c in ("a", "a_error", "k", "k_error")), r["reason"])
@@ -173,8 +173,8 @@ def slow_features(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.M
     """Join the fits of one market day by their marks."""
     import polars as pl
 
-    from bot4_platform.defs.volatility.tables import SLOW_FEATURES
     from bot4_platform.reporting import table, when, written
+    from bot4_platform.tables import TABLES
 
     part = market_day(context)
     lake = bot4.lake()
@@ -185,7 +185,8 @@ def slow_features(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.M
     frame = volatility.join(intensity, on="event_ns", how="inner", validate="1:1").with_columns(
         market=pl.lit(part.market), created_ns=_col("event_ns") + PUBLICATION_LAG_NS
     )
-    frame = SLOW_FEATURES.conform(frame.select(list(SLOW_FEATURES.columns)))
+    spec = TABLES["slow_features"]
+    frame = spec.conform(frame.select(list(spec.columns)))
     shown = [
         (when(r["event_ns"]), *(number(r[c]) for c in ("garch_sigma", "intensity_a", "intensity_k")))
         for r in frame.tail(12).iter_rows(named=True)

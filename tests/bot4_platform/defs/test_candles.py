@@ -10,9 +10,9 @@ import polars as pl
 from bot4_live.settings import Settings
 from bot4_platform import dbt_runner
 from bot4_platform.lake import Lake
-from bot4_platform.lake_tables import TABLES
 from bot4_platform.partitions import MarketDay
 from bot4_platform.run import materialize
+from bot4_platform.tables import TABLES
 
 TODAY = MarketDay("2024-08-08", "binance_usdm:BTCUSDT")
 CANDLES = ["stg_trades", "candles_1m"]

@@ -13,12 +13,11 @@ import pytest
 from bot4_live.features.registry import NAMES
 from bot4_live.feeder import OnlineStore, decode_value, entity_key, stored_time_ns
 from bot4_live.settings import SLOW_FEATURES, Settings, StrategyParams
-from bot4_platform.defs.volatility.tables import SLOW_FEATURES as SLOW_TABLE
 from bot4_platform.feature_store.online import SlowRow, shift_at, stored, write
 from bot4_platform.feature_store.store import open_store
 from bot4_platform.journal_source import seals
 from bot4_platform.lake import Lake
-from bot4_platform.lake_tables import TABLES
+from bot4_platform.tables import TABLES
 
 DAY, MARKET = "2024-08-08", "binance_usdm:BTCUSDT"
 T0 = 1_723_075_200 * 10**9
@@ -51,9 +50,9 @@ def write_slow(lake: Lake, rows: list[tuple[int, int, float | None]]) -> None:
             "garch_status": ["ok"] * len(rows),
             "intensity_status": ["ok"] * len(rows),
         },
-        schema=SLOW_TABLE.schema(),
+        schema=TABLES["slow_features"].schema(),
     )
-    lake.write("slow_features", DAY, MARKET, SLOW_TABLE.conform(frame))
+    lake.write("slow_features", DAY, MARKET, frame)
 
 
 def write_fast(lake: Lake, times: list[int]) -> None:

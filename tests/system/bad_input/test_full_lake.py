@@ -9,9 +9,9 @@ import pytest
 
 from bot4_live.settings import Settings
 from bot4_platform.lake import Lake
-from bot4_platform.lake_tables import TABLES
 from bot4_platform.partitions import MarketDay
 from bot4_platform.run import materialize
+from bot4_platform.tables import TABLES
 
 from .conftest import fill
 

@@ -1,0 +1,15 @@
+"""Every table of the lake by name. Prices are ticks, quantities lots, times ns; integers stay integers.
+
+A domain has a file here with a dict of its own; `TABLES` is all of them.
+"""
+
+from bot4_platform.tables.candles import CANDLES
+from bot4_platform.tables.features import FEATURES
+from bot4_platform.tables.market import MARKET
+from bot4_platform.tables.quality import QUALITY
+from bot4_platform.tables.table import EVENT, Table
+from bot4_platform.tables.volatility import VOLATILITY
+
+TABLES: dict[str, Table] = MARKET | FEATURES | QUALITY | CANDLES | VOLATILITY
+
+__all__ = ["EVENT", "TABLES", "Table"]
