@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from bot4_live import settings_errors
 from bot4_live.settings import PROJECT_ROOT, Settings
 from bot4_live.settings_errors import WrongSettings
+from bot4_platform.sources.settings import SourcesSettings
 
 MarketName = Annotated[str, Field(pattern=r"^[a-z0-9_]+:[A-Z0-9]{2,20}$")]
 
@@ -23,15 +24,18 @@ FEATURE_REPO = PROJECT_ROOT / "feature_repo"
 
 
 class PlatformSettings(BaseSettings):
-    """What the partitions span."""
+    """What the partitions span, and the settings of each part."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", allow_inf_nan=False
+    )
 
     day_start: Annotated[date, Field(description="first partition, a UTC day of exchange time")] = date(2024, 8, 8)
     markets: Annotated[
         tuple[MarketName, ...],
         Field(min_length=1, description="venue:SYMBOL of every market ever traded; retired ones stay"),
     ] = ("binance_usdm:BTCUSDT",)
+    sources: SourcesSettings = SourcesSettings()
 
 
 @lru_cache(maxsize=1)
@@ -47,8 +51,12 @@ def platform_settings() -> PlatformSettings:
         return PlatformSettings()
     except ValidationError as error:
         raise WrongSettings(settings_errors.lines(error, PlatformSettings, PREFIX)) from None
-    except SettingsError:
-        raise WrongSettings([f'{PREFIX}MARKETS is not JSON; give a list such as ["binance_usdm:BTCUSDT"]']) from None
+    except SettingsError as error:
+        if '"markets"' in str(error):
+            line = f'{PREFIX}MARKETS is not JSON; give a list such as ["binance_usdm:BTCUSDT"]'
+        else:
+            line = f"{PREFIX}... is not JSON ({error}); give single values such as {PREFIX}SOURCES__HTTP__PER_S=5"
+        raise WrongSettings([line]) from None
 
 
 def dagster_home(settings: Settings) -> Path:
