@@ -129,7 +129,7 @@ class Page:
     headers: Mapping[str, str]
 
     def json(self, *, exact: bool = False) -> Any:
-        """Return the JSON within; `exact` gives fractions as Decimal. NaN and Infinity come through, for the rows' check.
+        """Return the JSON within; `exact` gives fractions as Decimal. NaN comes through, for the rows' check.
 
         Raises BadPage: HTML or anything else that is no JSON.
         """

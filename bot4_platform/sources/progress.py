@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """One step of a fetch: `done` of `total` units (days, blocks, feeds; 0 when not known), rows and requests so far."""
+    """One step of a fetch: `done` of `total` units (days, blocks; 0: not known), rows and requests so far."""
 
     source: str
     done: int

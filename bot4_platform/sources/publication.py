@@ -1,8 +1,7 @@
 """When a row could be known: `created_ns`, by which training joins.
 
-What arrives live has its arrival. What is fetched later has the event's time plus the lag that the source declares, never
-earlier than the event: as if it had been followed live. A source that states when it publishes (macro releases) gives
-that instant.
+What arrives live has its arrival. What is fetched later has the event's time plus the lag that the source declares, as
+if it had been followed live. A source that states when it publishes (macro releases) gives that instant.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How far a source has been read, so that kill -9 anywhere neither loses nor doubles.
 
 The state is what is durably in the lake: rows are added by id, a partition is replaced whole, and asking again for what
-is there changes nothing. Where the source wants a mark of its own (a block, an ETag, a cursor), `Cursor` keeps it, moved
-only after the data: what lies between is asked for twice and added once.
+is there changes nothing. Where the source wants a mark of its own (a block, an ETag), `Cursor` keeps it, moved only
+after the data: what lies between is asked for twice and added once.
 """
 
 from __future__ import annotations

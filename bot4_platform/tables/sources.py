@@ -1,5 +1,6 @@
-"""Sources outside the journal. A row's `id` is unique in its table; `event_ns` is when it happened, `created_ns` when it
-could be known (bot4_platform/sources/publication.py).
+"""Sources outside the journal. A row's `id` is unique in its table.
+
+`event_ns` is when it happened, `created_ns` when it could be known (bot4_platform/sources/publication.py).
 """
 
 from bot4_platform.tables.table import Table
