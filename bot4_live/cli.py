@@ -21,6 +21,7 @@ GROUP = "bot4.commands"
 # One line each, so that `bot4 --help` imports nothing; a test compares them with the commands' own.
 SUMMARIES = {
     "bench": "Measure the hot path and the wire against named references.",
+    "db": "Prepare and inspect the database of the services profile.",
     "demo": "Run the main job end to end and write a report.",
     "doctor": "Say what this machine has and lacks.",
     "exchange": "Serve the simulated exchange (Binance USD-M's protocol) on loopback.",

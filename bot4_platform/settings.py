@@ -15,6 +15,7 @@ from bot4_live import settings_errors
 from bot4_live.settings import PROJECT_ROOT, Settings
 from bot4_live.settings_errors import WrongSettings
 from bot4_platform.sources.settings import SourcesSettings
+from bot4_platform.timescale.settings import PostgresSettings
 
 MarketName = Annotated[str, Field(pattern=r"^[a-z0-9_]+:[A-Z0-9]{2,20}$")]
 
@@ -36,6 +37,7 @@ class PlatformSettings(BaseSettings):
         Field(min_length=1, description="venue:SYMBOL of every market ever traded; retired ones stay"),
     ] = ("binance_usdm:BTCUSDT",)
     sources: SourcesSettings = SourcesSettings()
+    postgres: PostgresSettings = PostgresSettings()
 
 
 @lru_cache(maxsize=1)

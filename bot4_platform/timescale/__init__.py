@@ -1,0 +1,1 @@
+"""PostgreSQL and TimescaleDB behind the platform: schema, bulk loads, candles as continuous aggregates."""

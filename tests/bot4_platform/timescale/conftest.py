@@ -1,0 +1,91 @@
+"""Real servers, one of each kind a session, and a fresh database for each test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from bot4_platform.timescale.connection import connect
+from bot4_platform.timescale.settings import PostgresSettings
+from tests.servers import Server, binaries, has_timescale
+
+_numbers = itertools.count(1)
+
+
+def _server(*, timescale: bool) -> Iterator[Server]:
+    if binaries() is None:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    if timescale and not has_timescale():
+        pytest.skip("TimescaleDB is not installed for this PostgreSQL (docs/timescale.md)")
+    server = Server(timescale)
+    try:
+        server.create()
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """Plain PostgreSQL."""
+    yield from _server(timescale=False)
+
+
+@pytest.fixture(scope="session")
+def timescale_server() -> Iterator[Server]:
+    """PostgreSQL with TimescaleDB."""
+    yield from _server(timescale=True)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("postgres", marks=pytest.mark.services),
+        pytest.param("timescale", marks=pytest.mark.timescale),
+    ]
+)
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each of the two in turn."""
+    found = request.getfixturevalue(f"{request.param}_server")
+    assert isinstance(found, Server)
+    return found
+
+
+@pytest.fixture
+def fresh() -> Callable[[Server], PostgresSettings]:
+    """Return what names databases on a server that no other test has; they are not created."""
+
+    def make(server: Server) -> PostgresSettings:
+        tag = f"t{next(_numbers)}"
+        parts = {
+            part: f"{tag}_{part}" for part in ("database", "dagster_database", "mlflow_database", "feast_database")
+        }
+        return server.settings.model_copy(update=parts)
+
+    return make
+
+
+@pytest.fixture
+def database(server: Server, fresh: Callable[[Server], PostgresSettings]) -> PostgresSettings:
+    """A migrated database on each kind of server."""
+    from bot4_platform.timescale.migrate import migrate
+
+    settings = fresh(server)
+    migrate(settings)
+    return settings
+
+
+@pytest.fixture
+def query() -> Callable[..., list[tuple[object, ...]]]:
+    """Return what runs one statement and gives its rows."""
+
+    def run(settings: PostgresSettings, sql: str, *values: object) -> list[tuple[object, ...]]:
+        with connect(settings) as db, db.cursor() as cursor:
+            cursor.execute(sql, values or None)
+            rows = cursor.fetchall() if cursor.description else []
+            db.commit()
+            return rows
+
+    return run
