@@ -1,4 +1,4 @@
-"""From journal records to columns: trades, quotes, depth and quarantine of one exchange day.
+"""From journal records to columns: all market events of one exchange day, and the quarantine.
 
 The verdict of the feed is reused, never formed again: records flagged INVALID are left out, QUARANTINE records become
 rows with their raw frame. Everything is gathered with numpy from the segment's bytes; no record is visited in Python
@@ -7,14 +7,12 @@ but the quarantined ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
 
 from bot4_live.events import HEADER_SIZE, Flag, Kind, Reason
-from bot4_live.journal.raw_log import RawReader
 from bot4_live.journal.reader import Segment
 from bot4_platform.journal_source import of_market
 from bot4_platform.partitions import MarketDay
@@ -27,10 +25,15 @@ def slot(segment: Segment, rows: np.ndarray, index: int) -> np.ndarray:
     return usable[(segment.offsets[rows] + HEADER_SIZE) // 16 + index]
 
 
+def event_ns(segment: Segment, heads: np.ndarray) -> np.ndarray:
+    """Return the records' exchange time, the shift removed; of what the venue gave no time, that of its arrival."""
+    return np.where(heads["exch_ns"] == 0, heads["recv_ns"], heads["exch_ns"]) - segment.header.shift_ns
+
+
 def on_day(segment: Segment, kind: Kind, part: MarketDay) -> np.ndarray:
-    """Return the rows of the market's valid records of `kind` whose exchange time, the shift removed, is on the day."""
+    """Return the rows of the market's valid records of `kind` whose time (`event_ns`) is on the day."""
     heads = segment.headers
-    original = heads["exch_ns"] - segment.header.shift_ns
+    original = event_ns(segment, heads)
     good = (heads["kind"] == kind) & (heads["flags"] & Flag.INVALID == 0) & of_market(segment, part.market)
     return np.flatnonzero(good & (original >= part.start_ns) & (original < part.end_ns))
 
@@ -40,7 +43,7 @@ def trades(segment: Segment, part: MarketDay) -> pl.DataFrame:
     rows = on_day(segment, Kind.TRADE, part)
     heads, body = segment.headers[rows], slot(segment, rows, 0)
     return pl.DataFrame(
-        _event(segment, rows)
+        event_columns(segment, rows)
         | {"trade_id": heads["a"], "price": body[:, 0], "qty": body[:, 1], "sell": heads["flags"] & Flag.SELL != 0}
     )
 
@@ -50,7 +53,7 @@ def quotes(segment: Segment, part: MarketDay) -> pl.DataFrame:
     rows = on_day(segment, Kind.BOOK_TICKER, part)
     bid, ask = slot(segment, rows, 0), slot(segment, rows, 1)
     return pl.DataFrame(
-        _event(segment, rows)
+        event_columns(segment, rows)
         | {"update_id": segment.headers["a"][rows], "bid_px": bid[:, 0], "bid_qty": bid[:, 1]}
         | {"ask_px": ask[:, 0], "ask_qty": ask[:, 1]}
     )
@@ -62,7 +65,7 @@ def depth(segment: Segment, part: MarketDay) -> pl.DataFrame:
     heads, body = segment.headers[rows], slot(segment, rows, 0)
     levels = (heads["length"].astype(np.int64) - HEADER_SIZE) // 16 - 1
     return pl.DataFrame(
-        _event(segment, rows)
+        event_columns(segment, rows)
         | {"first_id": heads["a"], "last_id": heads["b"], "prev_id": body[:, 0]}
         | {"n_bids": body[:, 1], "n_asks": levels - body[:, 1]}
     )
@@ -91,37 +94,13 @@ def quarantine(segment: Segment, part: MarketDay, raw_log: Callable[[int], bytes
     )
 
 
-def ticks(segments: Iterable[Segment], part: MarketDay, journal_dir: Path) -> dict[str, pl.DataFrame]:
-    """Return trades, quotes, depth and quarantine of one partition, without what a second session saw again.
-
-    The venue's ids say what is the same event: trade id; update id with its four numbers; last update id of a diff.
-    The first in log order is kept.
-    """
-    raw = RawReader(journal_dir)
-    frames: dict[str, list[pl.DataFrame]] = {name: [] for name in ("trades", "quotes", "depth", "quarantine")}
-    for segment in segments:
-        frames["trades"].append(trades(segment, part))
-        frames["quotes"].append(quotes(segment, part))
-        frames["depth"].append(depth(segment, part))
-        frames["quarantine"].append(quarantine(segment, part, lambda ref: raw.get(ref).raw))
-    keys = {
-        "trades": ["trade_id"],
-        "quotes": ["update_id", "bid_px", "bid_qty", "ask_px", "ask_qty"],
-        "depth": ["last_id"],
-        "quarantine": ["seq"],
-    }
-    return {
-        name: pl.concat([TABLES[name].empty(), *parts]).unique(keys[name], keep="first", maintain_order=True)
-        for name, parts in frames.items()
-    }
-
-
-def _event(segment: Segment, rows: np.ndarray) -> dict[str, np.ndarray]:
+def event_columns(segment: Segment, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the columns that every event has."""
     heads = segment.headers[rows]
     return {
         "seq": heads["seq"].astype(np.int64),
         "recv_ns": heads["recv_ns"],
-        "exch_ns": heads["exch_ns"] - segment.header.shift_ns,
+        "exch_ns": event_ns(segment, heads),
     }
 
 

@@ -53,9 +53,9 @@ class Lake:
         """Return (day, market) of every partition of a table, in order of day."""
         found = []
         for path in (self.root / table).glob(f"day=*/market=*/{PART}"):
-            venue, _, symbol = path.parent.name.removeprefix("market=").rpartition("_")
-            if market in (None, f"{venue}:{symbol}"):
-                found.append((path.parent.parent.name.removeprefix("day="), f"{venue}:{symbol}"))
+            name = _market(path.parent.name)
+            if market in (None, name):
+                found.append((path.parent.parent.name.removeprefix("day="), name))
         return sorted(found)
 
     def read(
@@ -127,6 +127,11 @@ class Lake:
         os.replace(staged, target)
         sync_path(target.parent)
         return Written(target, rows, size)
+
+
+def _market(folder: str) -> str:
+    """Return the market of a partition's folder: a venue is written small, so a symbol may have underscores too."""
+    return re.sub(r"^market=([a-z0-9_]+)_(?=[^a-z])", r"\1:", folder)
 
 
 def _alive(pid: int) -> bool:

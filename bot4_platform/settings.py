@@ -17,7 +17,7 @@ from bot4_live.settings_errors import WrongSettings
 from bot4_platform.sources.settings import SourcesSettings
 from bot4_platform.timescale.settings import PostgresSettings
 
-MarketName = Annotated[str, Field(pattern=r"^[a-z0-9_]+:[A-Z0-9]{2,20}$")]
+MarketName = Annotated[str, Field(pattern=r"^[a-z0-9_]+:[A-Z0-9][A-Z0-9._-]{1,39}$")]
 
 PREFIX = "BOT4_PLATFORM__"
 DBT_DIR = PROJECT_ROOT / "dbt"

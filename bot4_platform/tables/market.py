@@ -1,6 +1,7 @@
 """The journal's market events as rows, and the ledger of the segments that they come from.
 
-`exch_ns` is original exchange time: the journal's `exch_ns` less the session's shift. `recv_ns` is the engine clock
+`exch_ns` is original exchange time: the journal's `exch_ns` less the session's shift; where the venue gives none (best
+quotes of Binance spot), it is the time of arrival. `recv_ns` is the engine clock
 as journaled. A row's `seq` is its event's.
 """
 
@@ -17,7 +18,7 @@ MARKET = {
         ("first_seq",), ("first_seq",),
     ),
     "trades": Table(
-        "public trades; `sell`: the aggressor sold",
+        "public trades; `sell`: the aggressor sold; `trade_id` is negative where the venue numbers none",
         {**EVENT, "trade_id": "Int64", "price": "Int64", "qty": "Int64", "sell": "Boolean"},
         ("seq",), ("trade_id",),
     ),
@@ -29,7 +30,7 @@ MARKET = {
     "depth": Table(
         "depth diffs, one row a message",
         {**EVENT, "first_id": "Int64", "last_id": "Int64", "prev_id": "Int64", "n_bids": "Int64", "n_asks": "Int64"},
-        ("seq",), ("last_id",),
+        ("seq",), ("last_id", "exch_ns"),
     ),
     "quarantine": Table(
         "frames that could not become events",

@@ -11,7 +11,7 @@ from bot4_live.events import Flag, Kind, Reason, Source, header_of, new_record, 
 from bot4_live.journal.local import LocalJournal
 from bot4_live.journal.segment import day_of
 from bot4_live.settings import Settings
-from bot4_platform import journal_tables
+from bot4_platform import journal_ticks
 from bot4_platform.journal_source import seals, seals_of, segments
 from bot4_platform.partitions import MarketDay, day_start_ns, parse_key
 
@@ -23,7 +23,7 @@ TODAY, TOMORROW = MarketDay("2024-08-08", MARKET), MarketDay("2024-08-09", MARKE
 
 def read(settings: Settings, part: MarketDay) -> dict[str, pl.DataFrame]:
     folder = settings.journal_dir
-    return journal_tables.ticks(segments(seals_of(folder, part)), part, folder)
+    return journal_ticks.ticks(segments(seals_of(folder, part)), part, folder)
 
 
 def test_partition_names() -> None:

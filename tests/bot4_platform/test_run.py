@@ -11,6 +11,7 @@ import pytest
 from bot4_live.events import Kind, Reason, Source, header_of, new_record, slots_of
 from bot4_live.journal.local import LocalJournal
 from bot4_live.settings import Settings
+from bot4_platform import journal_ticks
 from bot4_platform.instance import open_instance
 from bot4_platform.journal_source import seals, segments
 from bot4_platform.lake import Lake
@@ -20,7 +21,7 @@ from bot4_platform.run import Step, materialize
 START = 1_723_161_600 * 10**9 - 60 * 10**9
 TODAY = MarketDay("2024-08-08", "binance_usdm:BTCUSDT")
 TOMORROW = TODAY.shifted(1)
-TICKS = ["raw_segments", "trades", "quotes", "depth", "quarantine"]
+TICKS = ["raw_segments", *journal_ticks.NAMES]
 
 
 def test_a_run_is_counted_told_and_kept(settings: Settings, maker: Any) -> None:
@@ -29,8 +30,8 @@ def test_a_run_is_counted_told_and_kept(settings: Settings, maker: Any) -> None:
     summary = materialize([*TICKS, "minute_profiles"], [TODAY, TOMORROW], settings, progress=steps.append)
     summary.raise_for_failure()
     assert summary.success
-    assert summary.assets_materialized == 12
-    assert summary.asset_checks_passed == 14
+    assert summary.assets_materialized == 18
+    assert summary.asset_checks_passed == 20
     assert summary.asset_checks_failed == 0
     assert [step.done for step in steps] == list(range(1, len(steps) + 1))
     assert {step.total for step in steps} == {len(steps)}

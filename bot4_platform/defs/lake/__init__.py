@@ -5,7 +5,7 @@ import dagster as dg
 
 def definitions() -> dg.Definitions:
     """Return the definitions of this domain."""
-    from bot4_platform.defs.lake import assets, checks
+    from bot4_platform.defs.lake import assets, checks, statement_checks
 
     return dg.Definitions(
         assets=[assets.ticks],
@@ -15,5 +15,8 @@ def definitions() -> dg.Definitions:
             checks.quotes_are_sound,
             checks.depth_ids_hold,
             checks.quarantine_is_complete,
+            statement_checks.funding_is_whole,
+            statement_checks.liquidations_are_sound,
+            statement_checks.tickers_are_sound,
         ],
     )

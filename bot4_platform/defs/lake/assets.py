@@ -34,6 +34,11 @@ DESCRIPTIONS = {
     "depth": "Depth diffs, one row a message: first, last and previous update id, levels a side.",
     "quarantine": "Frames that could not become events: the rule that caught them and the raw bytes. "
     "The feed's verdict; nothing is edited in place.",
+    "funding": "Funding statements: rates, mark and index price as the venue wrote them (digits and decimals), and the "
+    "next funding time.",
+    "liquidations": "Liquidations: price in ticks, quantity in lots, `sell` when a long was sold out. Binance sends at "
+    "most one a second a symbol: a lower bound.",
+    "tickers": "What tickers stated, one row a value, as the venue wrote it (digits and decimals).",
 }
 
 
@@ -54,15 +59,15 @@ DESCRIPTIONS = {
     partitions_def=MARKET_DAYS,
 )
 def ticks(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> Iterator[dg.MaterializeResult]:
-    """Read every sealed segment that holds the exchange day, once, and write its four tables."""
-    from bot4_platform import journal_tables
+    """Read every sealed segment that holds the exchange day, once, and write its tables."""
+    from bot4_platform import journal_ticks
     from bot4_platform.journal_source import seals_of, segments
 
     part = market_day(context)
     folder = bot4.settings().journal_dir
     found = seals_of(folder, part)
     lake = bot4.lake()
-    frames = journal_tables.ticks(segments(found), part, folder)
+    frames = journal_ticks.ticks(segments(found), part, folder)
     for name, frame in frames.items():
         context.log.info(f"{name}: {frame.height} rows from {len(found)} segments")
         yield dg.MaterializeResult(asset_key=name, metadata=describe(name, frame, lake.write(name, *part, frame)))
@@ -94,9 +99,12 @@ def describe(name: str, frame: "pl.DataFrame", result: Written) -> dict[str, Any
         metadata["mid_plot"] = line_plot(seconds, {"mid": mid}, "ticks", "mid")
         spread = (frame["ask_px"] - frame["bid_px"]).to_numpy()
         metadata["median_spread_ticks"] = float(np.median(spread))
-    if name == "trades":
+    if name == "tickers":
+        counts = frame.group_by("field").len().sort("field")
+        metadata["fields"] = table(("field", "values"), counts.iter_rows())
+    if name in ("trades", "liquidations"):
         sides = frame.group_by("sell").agg(pl.len(), pl.col("qty").sum()).sort("sell")
         metadata["sides"] = table(
-            ("aggressor", "trades", "lots"), [("sold" if s else "bought", n, q) for s, n, q in sides.iter_rows()]
+            ("aggressor", name, "lots"), [("sold" if s else "bought", n, q) for s, n, q in sides.iter_rows()]
         )
     return metadata

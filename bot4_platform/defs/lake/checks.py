@@ -7,6 +7,7 @@ from bot4_platform.partitions import market_day
 from bot4_platform.resources import Bot4Resource
 
 STALE_NS = 5 * 60 * 10**9
+EVENTS = ("trades", "quotes", "depth", "funding", "liquidations", "tickers")
 
 
 @market_check(
@@ -38,7 +39,8 @@ def data_reaches_the_journal(context: dg.AssetCheckExecutionContext, bot4: Bot4R
 
     part = market_day(context)
     lake, folder = bot4.lake(), bot4.settings().journal_dir
-    newest = [lake.read(name, *part, columns=["exch_ns"])["exch_ns"].max() for name in ("trades", "quotes", "depth")]
+    events = [name for name in EVENTS if lake.exists(name, *part)]
+    newest = [lake.read(name, *part, columns=["exch_ns"])["exch_ns"].max() for name in events]
     last_event = max((int(value) for value in newest if isinstance(value, int)), default=part.start_ns)
     sealed = max((seal.last_recv_ns - seal.shift_ns for seal in seals(folder, part.market)), default=part.start_ns)
     lag_ns = min(sealed, part.end_ns) - last_event
@@ -76,7 +78,7 @@ def depth_ids_hold(context: dg.AssetCheckExecutionContext, bot4: Bot4Resource) -
     breaks = (frame["prev_id"] != frame["last_id"].shift(1)).fill_null(False).sum()
     return verdict(
         rows=frame.height,
-        duplicates=frame.height - frame["last_id"].n_unique(),
+        duplicates=frame.height - frame.select("last_id", "exch_ns").n_unique(),
         wrong_order=frame.filter(
             (frame["first_id"] > frame["last_id"]) | (frame["prev_id"] >= frame["last_id"])
         ).height,
