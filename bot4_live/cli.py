@@ -35,6 +35,7 @@ SUMMARIES = {
     "signals": "Judge what the signals of books and trades predict, out of sample.",
     "verify-book": "Prove the order book of a capture or journal against its best quotes.",
     "watchdog": "Guard the runner: lease, panel, kill.",
+    "why-stale": "Say what data are old, why, and what they hold up.",
 }
 
 

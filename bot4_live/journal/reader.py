@@ -71,7 +71,7 @@ class Segment:
         return self.record(index)[HEADER_SIZE:].view(np.int64).reshape(-1, 2)
 
 
-def _written(fd: int) -> int:
+def written_bytes(fd: int) -> int:
     """Return where the data of a file ends; after it come only zeros, which a segment in use has many of."""
     end = 0
     with contextlib.suppress(OSError):  # ENXIO: no data from `end` on
@@ -91,7 +91,7 @@ def read_segment(path: Path) -> Segment:
     # First the seal, then the bytes: a seal that comes in between says more than was read.
     seal = read_seal(seal_path) if seal_path.exists() else None
     with path.open("rb") as file:
-        buffer = np.fromfile(file, np.uint8, count=_written(file.fileno()))
+        buffer = np.fromfile(file, np.uint8, count=written_bytes(file.fileno()))
     data = memoryview(buffer.data)
     try:
         header, at = SegmentHeader.decode(data)
