@@ -20,6 +20,7 @@ GROUP = "bot4.commands"
 
 # One line each, so that `bot4 --help` imports nothing; a test compares them with the commands' own.
 SUMMARIES = {
+    "backup": "Back up everything under var/: journals, lake, models, databases, state.",
     "bench": "Measure the hot path and the wire against named references.",
     "db": "Prepare and inspect the database of the services profile.",
     "demo": "Run the main job end to end and write a report.",
@@ -32,6 +33,7 @@ SUMMARIES = {
     "platform": "Open the Dagster UI with every asset of the data platform.",
     "record": "Journal a market from a venue or a capture.",
     "replay": "Run a journal's events through the engine and compare the commands.",
+    "restore": "Restore what `bot4 backup` kept in STORE, each account whole or not at all.",
     "signals": "Judge what the signals of books and trades predict, out of sample.",
     "verify-book": "Prove the order book of a capture or journal against its best quotes.",
     "watchdog": "Guard the runner: lease, panel, kill.",
