@@ -7,11 +7,12 @@ from bot4_platform.tables.candles import CANDLES
 from bot4_platform.tables.features import FEATURES
 from bot4_platform.tables.market import MARKET
 from bot4_platform.tables.quality import QUALITY
+from bot4_platform.tables.slow_sources import SLOW_SOURCES
 from bot4_platform.tables.sources import SOURCES
 from bot4_platform.tables.statements import STATEMENTS
 from bot4_platform.tables.table import EVENT, Table
 from bot4_platform.tables.volatility import VOLATILITY
 
-TABLES: dict[str, Table] = MARKET | STATEMENTS | FEATURES | QUALITY | CANDLES | VOLATILITY | SOURCES
+TABLES: dict[str, Table] = MARKET | STATEMENTS | FEATURES | QUALITY | CANDLES | VOLATILITY | SOURCES | SLOW_SOURCES
 
 __all__ = ["EVENT", "TABLES", "Table"]

@@ -1,0 +1,1 @@
+"""What an Ethereum node tells: whale transfers, DEX swaps, mints and burns of stablecoins."""

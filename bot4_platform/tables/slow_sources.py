@@ -1,0 +1,45 @@
+"""Tables of the slow sources: the chain, news, posts, macro series. docs/sources.md.
+
+Keys are `<source>:<SCOPE>`, partitions days. `id` is unique in its table, `event_ns` when it happened, `created_ns`
+when it could be known. A uint256 is a decimal string, exact; dollars are integer cents.
+"""
+
+from bot4_platform.tables.table import Table
+
+KNOWN = {"id": "String", "event_ns": "Int64", "created_ns": "Int64"}
+ON_CHAIN = KNOWN | {"block": "Int64", "block_hash": "String", "tx_hash": "String", "log_index": "Int64"}
+
+SLOW_SOURCES = {
+    "chain_blocks": Table(
+        "blocks of Ethereum that were read; `id` is the hash",
+        {**KNOWN, "block": "Int64", "parent_hash": "String", "transactions": "Int64"},
+        ("block",), ("id",),
+    ),
+    "onchain_transfers": Table(
+        "transfers of stablecoins, wrapped majors and ETH above a value; log_index -1: native ETH. `flow` is inflow, "
+        "outflow, internal (one exchange), between (two), mint, burn or other",
+        {
+            **ON_CHAIN, "token": "String", "sender": "String", "receiver": "String", "amount": "String",
+            "decimals": "Int64", "price_micros": "Int64", "usd_cents": "Int64", "sender_label": "String",
+            "receiver_label": "String", "sender_entity": "String", "receiver_entity": "String", "flow": "String",
+        },
+        ("block", "log_index", "id"), ("id",),
+    ),
+    "dex_swaps": Table(
+        "swaps of Uniswap pools above a value; amounts as the pool sees them, positive: paid in",
+        {
+            **ON_CHAIN, "protocol": "String", "pool": "String", "pair": "String", "sender": "String",
+            "receiver": "String", "amount0": "String", "amount1": "String", "usd_cents": "Int64",
+            "sqrt_price_x96": "String", "tick": "Int64",
+        },
+        ("block", "log_index"), ("id",),
+    ),
+    "stablecoin_supply": Table(
+        "mints and burns of stablecoins, each once; `event` is what the token's contract calls it",
+        {
+            **ON_CHAIN, "token": "String", "kind": "String", "event": "String", "party": "String",
+            "party_label": "String", "amount": "String", "decimals": "Int64", "usd_cents": "Int64",
+        },
+        ("block", "log_index"), ("id",),
+    ),
+}  # fmt: skip
