@@ -18,6 +18,9 @@ FILE = click.Path(path_type=Path)
 @click.option("--seed", type=int, help="Generated market of this seed (without a capture; 1 by default).")
 @click.option("--duration", type=float, default=3600.0, show_default=True, help="Of a generated market, seconds.")
 @click.option("--also", default="0", help="Further symbols to follow: how many, or names (ETHUSDT,...); generated.")
+@click.option("--past-days", type=click.IntRange(0, 3660), default=90, show_default=True, help="Of generated past.")
+@click.option("--outages", is_flag=True, help="Put seeded outages into the generated past: minutes without candles.")
+@click.option("--candles", type=FILE, help="Past candles from a CSV file: `time_ms,open,high,low,close,volume`.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--allow-remote", is_flag=True, help="Permit a host that is not loopback.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8411, show_default=True, help="0 takes any free one.")
@@ -35,6 +38,9 @@ def command(
     seed: int | None,
     duration: float,
     also: str,
+    past_days: int,
+    outages: bool,
+    candles: Path | None,
     host: str,
     allow_remote: bool,
     port: int,
@@ -82,6 +88,9 @@ def command(
         weight_limit=weight_limit,
         also=listings(also),
         also_seed=seed or 1,
+        past_days=past_days,
+        outage_seed=(seed or 1) if outages else None,
+        candles=candles,
     )
     asyncio.run(_serve(exchange, host, port))
 

@@ -45,10 +45,11 @@ class Priority(IntEnum):
     ORDER = 2
     QUERY = 3
     SNAPSHOT = 4
+    HISTORY = 5
 
 
 # Percent of the limit up to which a class may spend. Our own count never refuses a kill, only the venue's word does.
-CEILING = {Priority.CANCEL: 90, Priority.ORDER: 80, Priority.QUERY: 75, Priority.SNAPSHOT: 60}
+CEILING = {Priority.CANCEL: 90, Priority.ORDER: 80, Priority.QUERY: 75, Priority.SNAPSHOT: 60, Priority.HISTORY: 40}
 ORDER_CEILING = 90  # percent of the order limits; the rest is for a kill
 
 # Words of the record, times in ns. At CLOCK_BOOTTIME BOOT the venue's clock showed VENUE; UNTIL is a CLOCK_BOOTTIME.

@@ -31,9 +31,12 @@ _COSTS: dict[tuple[str, str], tuple[int, Priority]] = {
     ("GET", "symbolConfig"): (5, Priority.QUERY),
     ("GET", "accountConfig"): (5, Priority.QUERY),
     ("GET", "trades"): (5, Priority.QUERY),
-    ("GET", "aggTrades"): (20, Priority.QUERY),
+    ("GET", "aggTrades"): (20, Priority.HISTORY),
+    ("GET", "fundingRate"): (1, Priority.HISTORY),
     ("GET", "bookTicker"): (2, Priority.QUERY),
 }
+_KLINES = ((99, 1), (499, 2), (1000, 5))  # (candles up to, weight), 10 beyond
+_KLINES_LIMIT = 500
 _OTHER = (1, Priority.QUERY)
 # Without a symbol these answer for all of them and cost more.
 _ALL = {"openOrders": 40, "bookTicker": 5, "price": 2, "premiumIndex": 10}
@@ -45,6 +48,9 @@ def cost(method: str, path: str, params: Mapping[str, str | int]) -> tuple[int, 
     if name == "depth":
         levels = int(params.get("limit", _DEPTH_LEVELS))
         return next((weight for most, weight in _DEPTH if levels <= most), _DEPTH[-1][1]), Priority.SNAPSHOT
+    if name == "klines":
+        candles = int(params.get("limit", _KLINES_LIMIT))
+        return next((weight for most, weight in _KLINES if candles <= most), 10), Priority.HISTORY
     weight, priority = _COSTS.get((method, name), _OTHER)
     if name in _ALL and method == "GET" and not params.get("symbol"):
         weight = _ALL[name]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from heapq import merge
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 from bot4_live.clock import MS
@@ -16,11 +19,14 @@ from bot4_live.simulation.accounts import Account, Key
 from bot4_live.simulation.auth import ListenKeys
 from bot4_live.simulation.bad_frames import BadFrame
 from bot4_live.simulation.faults import FaultPlan, RequestFaults
+from bot4_live.simulation.frames import TRADE as TRADE_FRAME
 from bot4_live.simulation.frames import FrameReader, shift_times, stream_name
 from bot4_live.simulation.further import FurtherMarket, Listing, open_markets
+from bot4_live.simulation.history import MarketHistory, Print, first_trade_id, read_candles
 from bot4_live.simulation.limits import RateLimits
 from bot4_live.simulation.market_book import MarketBook
 from bot4_live.simulation.market_time import MarketTime
+from bot4_live.simulation.past import Past, seeded_outages
 from bot4_live.simulation.source import Source
 from bot4_live.simulation.streams import Hub
 from bot4_live.simulation.venue import Venue
@@ -54,11 +60,17 @@ class Exchange:
         weight_limit: int | None = None,
         also: Iterable[Listing] = (),
         also_seed: int = 1,
+        past_days: int = 90,
+        outages: Iterable[tuple[int, int]] | None = None,
+        outage_seed: int | None = None,
+        candles: Path | None = None,
     ) -> None:
         """Read the source up to `from_ns` (original exchange time; its start by default) and stand there.
 
-        `also` are further symbols, whose generated markets begin there. Raises ValueError when that is past the
-        source's end.
+        `also` are further symbols, whose generated markets begin there. Before its source every market has a generated
+        past of `past_days`, with `outages` (from, to; ms as clients see them) or those of `outage_seed`; the traded
+        one's candles may be those of a file. Raises ValueError when the start is past the source's end, and for a file
+        that holds no candles.
         """
         self.source = source
         self.instrument = source.instrument
@@ -84,6 +96,7 @@ class Exchange:
         self.sent = 0  # frames of the traded market since the source's start, those passed over by from_ns included
         self.ended = False
         self.further = open_markets(also, source, also_seed, start_ns)
+        self.histories = self._make_histories(also_seed, past_days, outages, outage_seed, candles)
         self._frames = self._merged()
         self._next: _Frame | None = next(self._frames)
         self._last_trade = b""
@@ -142,6 +155,7 @@ class Exchange:
         """Change tick or filters from now on: orders and positions stay, counted in the new ticks."""
         self._pump(BATCH)
         self.venue.set_instrument(instrument)
+        self.histories[instrument.symbol].refine(instrument)
         self.instrument = instrument
         self.reader = FrameReader(instrument)
 
@@ -228,10 +242,41 @@ class Exchange:
     def _take(self, now_ns: int, raw: bytes, market: FurtherMarket | None) -> None:
         """Let the market of a frame take it in; what is counted as sent are the traded one's."""
         if market is None:
-            self.venue.on_market(self.reader.read(raw), now_ns)
+            update = self.reader.read(raw)
+            self.venue.on_market(update, now_ns)
             self.sent += 1
         else:
-            market.take(raw, now_ns // MS)
+            update = market.take(raw, now_ns // MS)
+        if update.kind == TRADE_FRAME:
+            history = self.histories[(market or self).instrument.symbol]
+            history.add(Print(update.trade_id, now_ns // MS, update.price, update.qty, update.sells))
+
+    def _make_histories(
+        self,
+        seed: int,
+        days: int,
+        outages: Iterable[tuple[int, int]] | None,
+        outage_seed: int | None,
+        candles: Path | None,
+    ) -> dict[str, MarketHistory]:
+        """Return what each market can be asked about its past, which ends where its source begins."""
+        end_ms = self.source.start_ns // MS + self.shift_ms
+        out = tuple(outages or ())
+        if outage_seed is not None:
+            out = seeded_outages(outage_seed, end_ms - days * 86_400_000, end_ms)
+
+        def history(instrument: Instrument, book: MarketBook, frames: Iterator[tuple[int, bytes]]) -> MarketHistory:
+            number = zlib.crc32(instrument.symbol.encode()) ^ seed
+            past = Past(number, end_ms, book.best(bids=True)[0], first_trade_id(frames), days, out)
+            return MarketHistory(instrument, past)
+
+        found = {self.instrument.symbol: history(self.instrument, self.venue.book, self.source.frames())}
+        for symbol, market in self.further.items():
+            found[symbol] = history(market.instrument, market.book, market.raw_frames())
+        if candles is not None:
+            traded = found[self.instrument.symbol]
+            found[self.instrument.symbol] = replace(traded, from_file=read_candles(candles, self.instrument))
+        return found
 
     def _inject_due(self, batch: list[tuple[str, bytes]]) -> None:
         while self.bad_frames and self.bad_frames[0].after_frame <= self.sent:

@@ -14,7 +14,7 @@ from typing import Any
 from bot4_live.clock import MS
 from bot4_live.instrument import E8, Instrument, to_e8
 from bot4_live.simulation import payloads
-from bot4_live.simulation.frames import TRADE, FrameReader
+from bot4_live.simulation.frames import TRADE, FrameReader, Update
 from bot4_live.simulation.market_book import MarketBook
 from bot4_live.simulation.source import Source, generated_source
 
@@ -111,13 +111,18 @@ class FurtherMarket:
         for local_ns, raw in self._source.frames():
             yield local_ns + self._source.skew_ns, raw, self
 
-    def take(self, raw: bytes, now_ms: int) -> None:
-        """Take in a frame that is sent now."""
+    def raw_frames(self) -> Iterator[tuple[int, bytes]]:
+        """Return its frames from their start, as (local ns, frame)."""
+        return self._source.frames()
+
+    def take(self, raw: bytes, now_ms: int) -> Update:
+        """Take in a frame that is sent now, and return what it says."""
         update = self._reader.read(raw)
         if update.kind == TRADE:
             self.recent_trades.append(payloads.public_trade(self.instrument, update, now_ms))
         else:
             self.book.apply(update)
+        return update
 
 
 def open_markets(wanted: Iterable[Listing], traded: Source, seed: int, start_ns: int) -> dict[str, FurtherMarket]:

@@ -28,7 +28,6 @@ def routes() -> list[web.RouteDef]:
         route("GET", "/fapi/v1/exchangeInfo", _exchange_info),
         route("GET", "/fapi/v1/depth", _depth, _depth_weight),
         route("GET", "/fapi/v1/trades", _trades, 5),
-        route("GET", "/fapi/v1/aggTrades", _aggregate_trades, 20),
         route("GET", "/fapi/v1/ticker/bookTicker", _one_or_all(_book_ticker), per_symbol(2, 5)),
         route("GET", "/fapi/v1/ticker/price", _one_or_all(_price), per_symbol(1, 2)),
         route("GET", "/fapi/v2/ticker/price", _one_or_all(_price), per_symbol(1, 2)),
@@ -75,21 +74,6 @@ def _depth(call: Call) -> Any:
 def _trades(call: Call) -> Any:
     trades = _asked(call).recent_trades
     return list(trades)[-min(1000, read_int(call.params, "limit") or 500) :]
-
-
-def _aggregate_trades(call: Call) -> Any:
-    return [
-        {
-            "a": trade["id"],
-            "p": trade["price"],
-            "q": trade["qty"],
-            "f": trade["id"],
-            "l": trade["id"],
-            "T": trade["time"],
-            "m": trade["isBuyerMaker"],
-        }
-        for trade in _trades(call)
-    ]
 
 
 def _one_or_all(row: Callable[[Call, Market], dict[str, Any]]) -> Answer:

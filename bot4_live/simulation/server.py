@@ -9,7 +9,7 @@ import orjson
 from aiohttp import WSMsgType, web
 
 from bot4_live.execution.rest_budget import RestBudget
-from bot4_live.simulation import controls, rest_market, rest_trading
+from bot4_live.simulation import controls, rest_history, rest_market, rest_trading
 from bot4_live.simulation.exchange import Exchange
 from bot4_live.simulation.rest import EXCHANGE, json_response
 from bot4_live.simulation.streams import Listener, websocket_frame
@@ -22,7 +22,7 @@ def make_app(exchange: Exchange, token: str) -> web.Application:
     app = web.Application(middlewares=[_unknown_path])
     app[EXCHANGE] = exchange
     app[controls.TOKEN] = token
-    app.add_routes([*rest_market.routes(), *rest_trading.routes(), *controls.routes()])
+    app.add_routes([*rest_market.routes(), *rest_history.routes(), *rest_trading.routes(), *controls.routes()])
     app.add_routes(
         [web.get("/stream", _combined), web.get("/ws/{name}", _single), web.get("/ws", _single), web.get("/", _hello)]
     )

@@ -10,7 +10,7 @@ import pytest
 
 from bot4_live.execution.rest_budget import Priority
 from bot4_live.execution.weights import cost
-from bot4_live.simulation import rest_market, rest_trading
+from bot4_live.simulation import rest_history, rest_market, rest_trading
 from bot4_live.simulation.errors import ApiError
 from bot4_live.simulation.faults import FaultPlan
 from bot4_live.simulation.limits import RateLimits
@@ -97,7 +97,9 @@ def test_a_fault_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def paths() -> list[tuple[str, str]]:
-    return [(found.method, found.path) for found in [*rest_market.routes(), *rest_trading.routes()]]
+    return [
+        (found.method, found.path) for found in [*rest_market.routes(), *rest_history.routes(), *rest_trading.routes()]
+    ]
 
 
 @pytest.mark.parametrize("symbol", [{"symbol": "BTCUSDT"}, {}])
