@@ -27,8 +27,8 @@
 {% macro duckdb__lake(table) -%}
 {%- set market = env_var('DBT_MARKET', 'binance_usdm:BTCUSDT') | replace(':', '_') -%}
 read_parquet(
-    '{{ env_var("DBT_LAKE", ".") }}/{{ table }}/day={{ env_var("DBT_DAY", "2024-08-08") }}/market={{ market }}/part.parquet',
-    hive_partitioning = false
+    '{{ env_var("DBT_LAKE", ".") }}/{{ table }}/day={{ env_var("DBT_DAY", "2024-08-08") }}/market={{ market }}/part*.parquet',
+    hive_partitioning = false, union_by_name = true
 )
 {%- endmacro %}
 {% macro postgres__lake(table) -%}

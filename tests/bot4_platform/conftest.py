@@ -45,6 +45,7 @@ class Maker:
         update_id: int = 1_000_000,
         trade_id: int = 500_000,
         name: str = "s1",
+        segment_bytes: int = 8 << 20,
     ) -> dict[str, int]:
         """Journal `seconds` of market: a quote and a diff every 50 ms, a trade in half of them; return the counts."""
         random = np.random.default_rng(seed)
@@ -54,7 +55,7 @@ class Maker:
             lock_hash="0" * 64, cpu="test", schema=1,
         )  # fmt: skip
         counts = {"trades": 0, "quotes": 0, "depth": 0, "quarantine": 0}
-        with LocalJournal(self.settings.journal_dir, header, segment_bytes=8 << 20) as journal:
+        with LocalJournal(self.settings.journal_dir, header, segment_bytes=segment_bytes) as journal:
             line = Sequencer(journal, None, start_ns + shift, self.next_seq)
             begin = new_record(Kind.SESSION, 1)
             header_of(begin)["a"], header_of(begin)["b"], header_of(begin)["c"] = shift, 8000, 1

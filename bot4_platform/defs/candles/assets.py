@@ -59,7 +59,8 @@ def candles(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> Iterator[A
     staged = lake.stage("dbt", *part).with_suffix("")
     staged.mkdir()
     try:
-        outcomes = dbt_runner.build(lake.root, staged, *part, target_path=bot4.settings().root / "dbt")
+        with lake.pinned(*part, tables=["trades"]) as pin:  # dbt reads by file names
+            outcomes = dbt_runner.build(pin, staged, *part, target_path=bot4.settings().root / "dbt")
         for outcome in outcomes:
             if outcome.unique_id in CHECKS:
                 spec = CHECKS[outcome.unique_id]

@@ -6,6 +6,7 @@ from itertools import product
 
 import dagster as dg
 
+from bot4_platform.defs.lake.assets import CLOSE_TAG
 from bot4_platform.partitions import MARKETS, MarketDay
 from bot4_platform.resources import Bot4Resource
 
@@ -27,7 +28,11 @@ def daily_close(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest
     """Request yesterday of every market."""
     yesterday = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).date().isoformat()
     for market in MARKETS.get_partition_keys():
-        yield dg.RunRequest(run_key=f"close-{yesterday}-{market}", partition_key=MarketDay(yesterday, market).key)
+        yield dg.RunRequest(
+            run_key=f"close-{yesterday}-{market}",
+            partition_key=MarketDay(yesterday, market).key,
+            tags={CLOSE_TAG: yesterday},
+        )
 
 
 @dg.sensor(

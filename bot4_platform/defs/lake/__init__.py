@@ -5,10 +5,10 @@ import dagster as dg
 
 def definitions() -> dg.Definitions:
     """Return the definitions of this domain."""
-    from bot4_platform.defs.lake import assets, checks, statement_checks
+    from bot4_platform.defs.lake import assets, checks, compaction, statement_checks
 
     return dg.Definitions(
-        assets=[assets.ticks],
+        assets=[assets.ticks, compaction.compaction],
         asset_checks=[
             checks.trades_are_sound,
             checks.data_reaches_the_journal,
@@ -18,5 +18,8 @@ def definitions() -> dg.Definitions:
             statement_checks.funding_is_whole,
             statement_checks.liquidations_are_sound,
             statement_checks.tickers_are_sound,
+            compaction.closed_days_are_whole,
         ],
+        jobs=[compaction.compaction_job],
+        schedules=[compaction.daily_compaction],
     )

@@ -28,6 +28,9 @@ with beta():
         }
     )
 
+CODE_VERSION = "1"
+CLOSE_TAG = "bot4/close"  # on the runs that end a day
+
 DESCRIPTIONS = {
     "trades": "Public trades: price in ticks, quantity in lots, `sell` when the aggressor sold. One row a trade id.",
     "quotes": "Best bid and ask as the venue sent them, each change once.",
@@ -51,7 +54,7 @@ DESCRIPTIONS = {
             group_name="lake",
             owners=OWNERS,
             kinds={"parquet", "polars"},
-            code_version="1",
+            code_version=CODE_VERSION,
             description=description,
         )
         for name, description in DESCRIPTIONS.items()
@@ -59,18 +62,37 @@ DESCRIPTIONS = {
     partitions_def=MARKET_DAYS,
 )
 def ticks(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> Iterator[dg.MaterializeResult]:
-    """Read every sealed segment that holds the exchange day, once, and write its tables."""
+    """Fold the segments that were sealed since the last run into the day's tables.
+
+    Without a new one everything is read again, but for the daily close, which then only makes one file of the parts.
+    """
     from bot4_platform import journal_ticks
     from bot4_platform.journal_source import seals_of, segments
+    from bot4_platform.tick_parts import appendable, keys_of, lacking, names_of
 
     part = market_day(context)
     folder = bot4.settings().journal_dir
     found = seals_of(folder, part)
-    lake = bot4.lake()
-    frames = journal_ticks.ticks(segments(found), part, folder)
+    lake, closing = bot4.lake(), CLOSE_TAG in context.run.tags
+    fresh = lacking(lake, part, found, CODE_VERSION)
+    used = found if fresh is None else fresh
+    frames = journal_ticks.ticks(segments(used), part, folder)
+    again = fresh is None or not (fresh or closing) or not appendable(frames)
+    if again and len(used) < len(found):
+        used = found
+        frames = journal_ticks.ticks(segments(used), part, folder)
     for name, frame in frames.items():
-        context.log.info(f"{name}: {frame.height} rows from {len(found)} segments")
-        yield dg.MaterializeResult(asset_key=name, metadata=describe(name, frame, lake.write(name, *part, frame)))
+        context.log.info(f"{name}: {frame.height} rows from {len(used)} of {len(found)} segments")
+        names = names_of(used, CODE_VERSION)
+        if again:
+            result = lake.write(name, *part, frame, sources=names)
+        else:
+            result = lake.append(name, *part, frame, sources=names, keys=keys_of(name, frame))
+            if closing and (compacted := lake.compact(name, *part)):
+                result = compacted.written
+            frame = lake.read(name, *part)
+        shown = {"segments_read": len(used), "segments": len(found), "files": len(lake.files(name, *part))}
+        yield dg.MaterializeResult(asset_key=name, metadata=describe(name, frame, result) | shown)
 
 
 def describe(name: str, frame: "pl.DataFrame", result: Written) -> dict[str, Any]:
@@ -80,7 +102,7 @@ def describe(name: str, frame: "pl.DataFrame", result: Written) -> dict[str, Any
 
     from bot4_platform.reporting import line_plot, table, when, written
 
-    metadata = written(result)
+    metadata = written(result) | {"dagster/row_count": frame.height}
     if frame.is_empty():
         return metadata
     if name == "quarantine":
