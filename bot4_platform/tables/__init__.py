@@ -5,6 +5,7 @@ A domain has a file here with a dict of its own; `TABLES` is all of them.
 
 from bot4_platform.tables.candles import CANDLES
 from bot4_platform.tables.features import FEATURES
+from bot4_platform.tables.instruments import INSTRUMENTS
 from bot4_platform.tables.market import MARKET
 from bot4_platform.tables.quality import QUALITY
 from bot4_platform.tables.slow_sources import SLOW_SOURCES
@@ -13,6 +14,16 @@ from bot4_platform.tables.statements import STATEMENTS
 from bot4_platform.tables.table import EVENT, Table
 from bot4_platform.tables.volatility import VOLATILITY
 
-TABLES: dict[str, Table] = MARKET | STATEMENTS | FEATURES | QUALITY | CANDLES | VOLATILITY | SOURCES | SLOW_SOURCES
+TABLES: dict[str, Table] = {
+    **CANDLES,
+    **FEATURES,
+    **INSTRUMENTS,
+    **MARKET,
+    **QUALITY,
+    **SLOW_SOURCES,
+    **SOURCES,
+    **STATEMENTS,
+    **VOLATILITY,
+}
 
 __all__ = ["EVENT", "TABLES", "Table"]

@@ -5,10 +5,10 @@ import dagster as dg
 
 def definitions() -> dg.Definitions:
     """Return the definitions of this domain."""
-    from bot4_platform.defs.lake import assets, checks, compaction, statement_checks
+    from bot4_platform.defs.lake import assets, checks, compaction, instruments, statement_checks
 
     return dg.Definitions(
-        assets=[assets.ticks, compaction.compaction],
+        assets=[assets.ticks, compaction.compaction, instruments.instruments],
         asset_checks=[
             checks.trades_are_sound,
             checks.data_reaches_the_journal,
@@ -19,6 +19,7 @@ def definitions() -> dg.Definitions:
             statement_checks.liquidations_are_sound,
             statement_checks.tickers_are_sound,
             compaction.closed_days_are_whole,
+            instruments.intervals_hold,
         ],
         jobs=[compaction.compaction_job],
         schedules=[compaction.daily_compaction],
