@@ -20,6 +20,7 @@ GROUP = "bot4.commands"
 
 # One line each, so that `bot4 --help` imports nothing; a test compares them with the commands' own.
 SUMMARIES = {
+    "archive": "Move days and segments older than the local window to S3.",
     "backup": "Back up everything under var/: journals, lake, models, databases, state.",
     "bench": "Measure the hot path and the wire against named references.",
     "db": "Prepare and inspect the database of the services profile.",

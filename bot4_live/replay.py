@@ -99,9 +99,10 @@ def replay(
 
     Bundles that MODEL_SWAP events name are loaded by digest from `models_dir` (by default `models` beside the journal).
     Raises FileNotFoundError when there is no journal, ValueError when it is damaged, empty or only recorded, or when a
-    bundle is missing.
+    segment or bundle is missing.
     """
     models = journal_dir.parent / "models" if models_dir is None else models_dir
+    Journal(journal_dir).require()
     engine, compare, events = Engine(), _Compare(), 0
     sealed, traded, waits_from = True, False, None
     for segment in Journal(journal_dir).segments():

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from bot4_live.events import MARKET_KINDS, Kind
-from bot4_live.journal.layout import SEGMENT_BYTES
+from bot4_live.journal.layout import SEGMENT_BYTES, raw_name
 from bot4_live.journal.reader import Segment, read_segment
+from bot4_platform.archive.cache import bring_back
+from bot4_platform.archive.stub import stub_path
 from bot4_platform.partitions import MarketDay
 
 # Kinds that say something of one instrument.
@@ -92,11 +94,27 @@ def seals_of(journal_dir: Path, part: MarketDay) -> list[Seal]:
 
 
 def segments(found: list[Seal]) -> Iterator[Segment]:
-    """Read segments one at a time, at most SEGMENT_BYTES each. Raises ValueError when one is damaged."""
+    """Read segments one at a time, at most SEGMENT_BYTES each. Raises ValueError when one is damaged.
+
+    What lies in the archive is first put back in its place, with its frames.
+    """
+    for seal in found:
+        for path in (seal.path, raw_log(seal)):
+            if not path.is_file() and stub_path(path).is_file():
+                bring_back(path)
+    return _read(found)
+
+
+def _read(found: list[Seal]) -> Iterator[Segment]:
     for seal in found:
         if seal.size > SEGMENT_BYTES * 2:
             raise ValueError(f"{seal.path} has {seal.size} bytes, more than a segment may have")
         yield read_segment(seal.path)
+
+
+def raw_log(seal: Seal) -> Path:
+    """Return the raw log beside a segment; it need not exist."""
+    return seal.path.with_name(raw_name(int(seal.path.stem.removeprefix("seg-"))))
 
 
 def count(seal: Seal, kind: int, market: str) -> int:

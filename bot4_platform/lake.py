@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 
 from bot4_live.safety.durable import sync_path
 from bot4_platform import parts, schemas
+from bot4_platform.archive.cache import bring_back, fetched
+from bot4_platform.archive.stub import stub_path
 from bot4_platform.locks import locked
 from bot4_platform.tables import TABLES
 
@@ -75,8 +77,9 @@ class Lake:
         return parts.live(self.folder(table, day, market))
 
     def exists(self, table: str, day: str = "", market: str = "") -> bool:
-        """Return whether a partition was written."""
-        return self.path(table, day, market).is_file()
+        """Return whether a partition was written; it may be in the archive."""
+        path = self.path(table, day, market)
+        return path.is_file() or stub_path(path).is_file()
 
     def tables(self) -> list[str]:
         """Return the names of the tables that were written."""
@@ -88,13 +91,14 @@ class Lake:
             if path.is_dir() and not path.name.startswith(".") and (any(path.glob("day=*")) or (path / PART).is_file())
         )
 
-    def partitions(self, table: str, market: str | None = None) -> list[tuple[str, str]]:
-        """Return (day, market) of every partition of a table, in order of day."""
-        found = []
-        for path in (self.root / table).glob(f"day=*/market=*/{PART}"):
-            name = market_of(path.parent.name)
-            if market in (None, name):
-                found.append((path.parent.parent.name.removeprefix("day="), name))
+    def partitions(self, table: str, market: str | None = None, *, archived: bool = False) -> list[tuple[str, str]]:
+        """Return (day, market) of every local partition of a table, in order of day; with `archived` of all."""
+        found = set()
+        for name in (PART, stub_path(Path(PART)).name) if archived else (PART,):
+            for path in (self.root / table).glob(f"day=*/market=*/{name}"):
+                of = market_of(path.parent.name)
+                if market in (None, of):
+                    found.add((path.parent.parent.name.removeprefix("day="), of))
         return sorted(found)
 
     def read(
@@ -104,15 +108,18 @@ class Lake:
         market: str | None = None,
         columns: list[str] | None = None,
     ) -> pl.DataFrame:
-        """Return partitions of a table, in order of day; without `days` all there are.
+        """Return partitions of a table, in order of day; without `days` all that are local.
 
+        A day that lies in the archive is fetched when it is named (`bot4_platform.archive`).
         Raises FileNotFoundError when a day that was asked for, or any at all, is missing.
         """
         import polars as pl
 
         spec = TABLES.get(table)
-        found = [("", "")] if spec is not None and not spec.partitioned else self.partitions(table, market)
+        found = [("", "")] if spec is not None and not spec.partitioned else None
         wanted = None if days is None else {days} if isinstance(days, str) else set(days)
+        if found is None:
+            found = self.partitions(table, market, archived=wanted is not None)
         if wanted is not None:
             found = [part for part in found if part[0] in wanted]
         missing = sorted((wanted or set()) - {day for day, _ in found})
@@ -128,6 +135,8 @@ class Lake:
         spec, base = TABLES.get(table), self.path(table, day, market)
         for _ in range(_TRIES):
             try:
+                if not base.is_file() and (copy := fetched(base, self.root)) is not None:
+                    return schemas.read_file(copy, table, spec, columns)
                 before = parts.identity(base)
                 files = parts.live(base.parent)
                 if len(files) == 1:
@@ -138,7 +147,7 @@ class Lake:
                 if parts.identity(base) == before:
                     break
             except FileNotFoundError:  # a part was superseded and removed
-                if not base.is_file():
+                if not self.exists(table, day, market):
                     raise
         else:
             raise OSError(f"{base} was replaced {_TRIES} times while it was read: something writes it without end")
@@ -160,14 +169,18 @@ class Lake:
                     folder = Lake(pin).folder(table, day, market)
                     shutil.rmtree(folder, ignore_errors=True)
                     try:
-                        before = parts.identity(base)
+                        copy = None if base.is_file() else fetched(base, self.root)
+                        before = parts.identity(copy or base)
                         folder.mkdir(parents=True)
+                        if copy is not None:
+                            os.link(copy, folder / PART)
+                            break
                         for path in parts.live(base.parent):
                             os.link(path, folder / path.name)
                         if parts.identity(base) == before == parts.identity(folder / PART):
                             break
                     except FileNotFoundError:
-                        if not base.is_file():
+                        if not self.exists(table, day, market):
                             break
                     if attempt == _TRIES - 1:
                         raise OSError(f"{base} was replaced {_TRIES} times while it was pinned")
@@ -214,6 +227,9 @@ class Lake:
         with locked(self.root, f"{table}/{day}/{market}"):
             folder = self.folder(table, day, market)
             files = parts.live(folder)
+            if not files and self.exists(table, day, market):
+                bring_back(self.path(table, day, market))
+                files = parts.live(folder)
             if not files:
                 return self._write_base(table, day, market, data, sources)
             if len(files) > MOST_PARTS:

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from bot4_live import settings_errors
 from bot4_live.settings import PROJECT_ROOT, Settings
 from bot4_live.settings_errors import WrongSettings
+from bot4_platform.archive.settings import ArchiveSettings
 from bot4_platform.sources.settings import SourcesSettings
 from bot4_platform.timescale.settings import PostgresSettings
 
@@ -37,6 +38,7 @@ class PlatformSettings(BaseSettings):
         Field(min_length=1, description="venue:SYMBOL of every market ever traded; retired ones stay"),
     ] = ("binance_usdm:BTCUSDT",)
     sources: SourcesSettings = SourcesSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     postgres: PostgresSettings = PostgresSettings()
 
 

@@ -147,6 +147,23 @@ class Journal:
             found = [path for path in found if path.with_suffix(".seal.json").exists()]
         return found
 
+    def require(self, after_seq: int = 0) -> None:
+        """Raise ValueError when a sealed segment with events after `after_seq` is not here (its seal is)."""
+        absent = [
+            path.with_name(path.name.replace(".seal.json", ".b4j"))
+            for path in sorted(self.directory.glob("seg-*.seal.json"))
+        ]
+        absent = [
+            path
+            for path in absent
+            if not path.exists() and read_seal(path.with_suffix(".seal.json"))["last_seq"] > after_seq
+        ]
+        if absent:
+            raise ValueError(
+                f"{self.directory} lacks {len(absent)} of its sealed segments, the first {absent[0].name}: "
+                "`bot4 archive --bring-back` fetches archived ones; restore lost ones from a backup"
+            )
+
     def segments(self, *, sealed_only: bool = False) -> Iterator[Segment]:
         """Read the segments in log order."""
         for path in self.paths(sealed_only=sealed_only):

@@ -66,6 +66,7 @@ def recover(
     if kept is not None:
         done.ledger = ledger = kept
     ledger_from = done.from_snapshot if kept is not None else 0
+    Journal(journal_dir).require(min(done.from_snapshot, ledger_from))
     paths = Journal(journal_dir).paths()
     for i, path in enumerate(paths):
         # A segment that ends before both starting points has nothing to tell.

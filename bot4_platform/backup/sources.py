@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SQLITE_MAGIC = b"SQLite format 3\0"
-STAGED = (".staging", ".restore-")
+STAGED = (".staging", ".restore-", ".archive", ".locks")
 # Keys of venues are made for these; nothing else under var/ has any.
 KEYS = {"accounts.json": "keys of an exchange", ".env": "an environment file"}
 KEY_SUFFIXES = {".pem": "a key or certificate", ".key": "a key or certificate"}

@@ -27,13 +27,14 @@ def command(store: Path, accounts: tuple[str, ...], var: Path | None, keep: int,
     from bot4_platform.backup.store import Store
     from bot4_platform.backup.take import take
     from bot4_platform.secrets import values
+    from bot4_platform.settings import platform_settings
 
     settings = load(**({"var": var} if var else {}))
     done = take(
         settings.var,
         Store(store),
         accounts,
-        secrets=values(settings),
+        secrets=values(settings, platform_settings()),
         keep=keep,
         verify=verify,
         progress=tell,

@@ -54,7 +54,9 @@ def contents() -> Callable[[Path], dict[str, bytes]]:
         return {
             str(path.relative_to(root)): path.read_bytes()
             for path in sorted(root.rglob("*"))
-            if path.is_file() and not path.name.endswith(("lock", "-wal", "-shm")) and ".staging" not in path.parts
+            if path.is_file()
+            and not path.name.endswith(("lock", "-wal", "-shm"))
+            and not {".staging", ".locks"} & set(path.parts)
         }
 
     return read
