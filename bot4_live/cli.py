@@ -23,6 +23,7 @@ SUMMARIES = {
     "archive": "Move days and segments older than the local window to S3.",
     "backup": "Back up everything under var/: journals, lake, models, databases, state.",
     "bench": "Measure the hot path and the wire against named references.",
+    "bus": "Follow the journal's events as topics, here or through Kafka.",
     "db": "Prepare and inspect the database of the services profile.",
     "demo": "Run the main job end to end and write a report.",
     "doctor": "Say what this machine has and lacks.",

@@ -15,6 +15,7 @@ from bot4_live import settings_errors
 from bot4_live.settings import PROJECT_ROOT, Settings
 from bot4_live.settings_errors import WrongSettings
 from bot4_platform.archive.settings import ArchiveSettings
+from bot4_platform.bus.settings import BusSettings
 from bot4_platform.sources.settings import SourcesSettings
 from bot4_platform.timescale.settings import PostgresSettings
 
@@ -39,6 +40,7 @@ class PlatformSettings(BaseSettings):
     ] = ("binance_usdm:BTCUSDT",)
     sources: SourcesSettings = SourcesSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    bus: BusSettings = BusSettings()
     postgres: PostgresSettings = PostgresSettings()
 
 

@@ -1,0 +1,1 @@
+"""The event bus: what the journal holds, as topics that other processes follow (docs/bus.md)."""
