@@ -39,14 +39,15 @@ def host_of(url: str) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of a Retry-After, which is a number or a date (RFC 9110, 10.2.3); None when there is none."""
+    """Return the seconds of a Retry-After, which is a number or a date (RFC 9110, 10.2.3); None when there is none.
+
+    Mastodon says it by X-RateLimit-Reset, an ISO 8601 time.
+    """
     text = headers.get("Retry-After", "").strip()
-    if not text:
-        return None
     if text.replace(".", "", 1).isdigit():
         return float(text)
     try:
-        at = parsedate_to_datetime(text)
+        at = parsedate_to_datetime(text) if text else datetime.fromisoformat(headers.get("X-RateLimit-Reset", ""))
     except ValueError:
         return None
     return max(0.0, (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp())

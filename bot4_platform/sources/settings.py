@@ -6,6 +6,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bot4_platform.sources.ethereum.settings import EthereumSettings
+from bot4_platform.sources.macro.settings import MacroSettings
+from bot4_platform.sources.news.settings import NewsSettings
+from bot4_platform.sources.social.settings import SocialSettings
+
 
 class HttpSettings(BaseModel):
     """How a source is asked. Waits grow from `first_wait_s` by 2 up to `longest_wait_s`, with jitter."""
@@ -32,3 +37,7 @@ class SourcesSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     http: HttpSettings = HttpSettings()
+    ethereum: EthereumSettings = EthereumSettings()
+    news: NewsSettings = NewsSettings()
+    social: SocialSettings = SocialSettings()
+    macro: MacroSettings = MacroSettings()

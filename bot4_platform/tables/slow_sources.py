@@ -42,4 +42,31 @@ SLOW_SOURCES = {
         },
         ("block", "log_index"), ("id",),
     ),
+    "news_items": Table(
+        "stories of feeds; `impact` 0 to 1 by declared rules, `tone` of the title -1 to 1, `coins` it names",
+        {
+            **KNOWN, "feed": "String", "guid": "String", "link": "String", "title": "String", "summary": "String",
+            "categories": "String", "terms": "String", "impact": "Float64", "tone": "Float64", "coins": "String",
+        },
+        ("event_ns", "id"), ("id",),
+    ),
+    "social_posts": Table(
+        "public posts by hashtag; `author` is a digest, `spam` reasons ('': none), `sentiment` -1 to 1 by `scorer`",
+        {
+            **KNOWN, "network": "String", "author": "String", "text": "String", "language": "String", "tags": "String",
+            "coins": "String", "links": "Int64", "spam": "String", "sentiment": "Float64", "scorer": "String",
+        },
+        ("event_ns", "id"), ("id",),
+    ),
+    "macro_observations": Table(
+        "values of macro series as they were published, revisions included; the day is the release's. `value` null: "
+        "published as missing; `text` is what was published",
+        {**KNOWN, "series": "String", "period": "String", "vintage": "String", "text": "String", "value": "Float64"},
+        ("event_ns", "series", "period"), ("id",),
+    ),
+    "macro_releases": Table(
+        "releases scheduled for the day",
+        {**KNOWN, "release": "Int64", "name": "String", "series": "String"},
+        ("event_ns", "release"), ("id",),
+    ),
 }  # fmt: skip

@@ -157,6 +157,8 @@ def test_retry_after_in_both_forms() -> None:
     assert retry_after({"Retry-After": "3"}) == 3
     assert retry_after({"Retry-After": "soon"}) is None
     assert retry_after({}) is None
+    assert 80 < (retry_after({"X-RateLimit-Reset": at.isoformat()}) or 0) <= 90
+    assert retry_after({"X-RateLimit-Reset": "1700000000"}) is None
 
 
 def test_the_line_for_a_source_without_its_key() -> None:
