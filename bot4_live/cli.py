@@ -37,6 +37,7 @@ SUMMARIES = {
     "replay": "Run a journal's events through the engine and compare the commands.",
     "restore": "Restore what `bot4 backup` kept in STORE, each account whole or not at all.",
     "signals": "Judge what the signals of books and trades predict, out of sample.",
+    "sql": "Ask the lake in SQL: every table is a view; nothing can be written.",
     "verify-book": "Prove the order book of a capture or journal against its best quotes.",
     "watchdog": "Guard the runner: lease, panel, kill.",
     "why-stale": "Say what data are old, why, and what they hold up.",

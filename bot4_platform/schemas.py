@@ -78,6 +78,13 @@ def record(root: Path, table: str, spec: Table) -> None:
         write_json(path, new)
 
 
+def read_schema(path: Path) -> pl.Schema:
+    """Return the columns and types of a Parquet file."""
+    import polars as pl
+
+    return pl.Schema(pl.read_parquet_schema(path))
+
+
 def read_file(path: Path, table: str, spec: Table | None, columns: Sequence[str] | None) -> pl.DataFrame:
     """Return one Parquet file as the declared schema has it; a table that is not declared comes as it is.
 
@@ -89,7 +96,7 @@ def read_file(path: Path, table: str, spec: Table | None, columns: Sequence[str]
     if spec is None:
         return pl.read_parquet(path, columns=wanted, hive_partitioning=False)
     asked = list(spec.columns) if wanted is None else spec.known(wanted)
-    have, declared = pl.read_parquet_schema(path), spec.schema()
+    have, declared = read_schema(path), spec.schema()
     for name in asked:
         if name in have and have[name] != declared[name]:
             raise SchemaError(f"{path}: the column {name} of {table} is {have[name]} there, not {declared[name]}")

@@ -1,0 +1,112 @@
+"""`bot4 sql`: questions to the lake."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from bot4_platform.sql.session import Session
+
+HELP = """\
+.tables         name the tables
+.schema TABLE   name a table's columns
+.quit           end (also Ctrl-D)
+Anything else is SQL, ended by a semicolon."""
+
+
+@click.command("sql")
+@click.argument("query", required=False)
+@click.option("-f", "--file", type=click.File(), help="Ask what is in this file (- is standard input).")
+@click.option("--json", "form", flag_value="json", help="Print an array of objects.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+@click.option("--rows", type=click.IntRange(0), default=100, show_default=True, help="Rows of a table; 0 for all.")
+@click.option("--memory", type=click.IntRange(64), default=2048, show_default=True, help="Memory it may use, in MB.")
+@click.option("--account", help="Account whose lake is asked [BOT4_ACCOUNT or paper].")
+@click.option("--var", type=click.Path(path_type=Path), help="Folder the account lies in [BOT4_VAR or var].")
+def command(
+    query: str | None, file: IO[str] | None, form: str | None, rows: int, memory: int,
+    account: str | None, var: Path | None,
+) -> None:  # fmt: skip
+    """Ask the lake in SQL: every table is a view; nothing can be written.
+
+    \b
+      bot4 sql "select day, market, count(*), sum(qty) from trades group by all order by all"
+      bot4 sql "select time, bid_px, ask_px from quotes_quoted where day = '2024-08-08' limit 5"
+      bot4 sql --csv -f question.sql > answer.csv
+
+    Without a query on a terminal it prompts (.tables, .schema TABLE, .quit); otherwise it reads standard input.
+    Columns `day` and `market` leave files out before they are read. <table>_quoted has prices in quote currency.
+    docs/data.md lists the tables' columns.
+    """
+    from bot4_live.settings import load
+    from bot4_platform.lake import Lake
+    from bot4_platform.sql.session import open_session
+
+    if query and file:
+        raise click.UsageError("give a query or --file, not both")
+    given = {"account": account, "var": var}
+    settings = load(**{name: value for name, value in given.items() if value})
+    with open_session(Lake(settings.lake_dir), memory_mb=memory) as session:
+        if query is None and file is None and sys.stdin.isatty():
+            _prompt(session, form, rows)
+        else:
+            text = query if query is not None else (file or sys.stdin).read()
+            _answer(session, text, form, rows)
+
+
+def _answer(session: Session, text: str, form: str | None, rows: int) -> None:
+    from bot4_platform.sql import printing
+
+    for answer in session.ask(text):
+        if form == "json":
+            printing.print_json(answer, sys.stdout)
+        elif form == "csv":
+            printing.print_csv(answer, sys.stdout)
+        else:
+            printing.print_table(answer, sys.stdout, rows)
+
+
+def _prompt(session: Session, form: str | None, rows: int) -> None:
+    import readline  # noqa: F401 - gives input() its history and editing
+
+    click.echo(f"{len(session.tables)} tables in {session.lake.root}; .help says what can be typed here")
+    waiting: list[str] = []
+    while True:
+        try:
+            line = input("   ... " if waiting else "bot4> ")
+        except EOFError:
+            click.echo()
+            return
+        except KeyboardInterrupt:
+            click.echo()
+            waiting.clear()
+            continue
+        word, _, rest = line.strip().partition(" ")
+        if not waiting and word in (".quit", ".exit"):
+            return
+        if not waiting and word in (".help", ".tables"):
+            click.echo(HELP if word == ".help" else "\n".join(session.tables))
+            continue
+        if not waiting and word == ".schema":
+            _try(session, f'describe "{rest.strip()}"', None, 0)
+            continue
+        waiting.append(line)
+        if line.rstrip().endswith(";"):
+            _try(session, "\n".join(waiting), form, rows)
+            waiting.clear()
+        elif not "".join(waiting).strip():
+            waiting.clear()
+
+
+def _try(session: Session, text: str, form: str | None, rows: int) -> None:
+    try:
+        _answer(session, text, form, rows)
+    except ValueError as error:
+        click.echo(str(error), err=True)
+    except KeyboardInterrupt:
+        session.interrupt()
+        click.echo("stopped", err=True)

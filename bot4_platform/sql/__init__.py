@@ -1,0 +1,1 @@
+"""`bot4 sql`: questions to the lake in SQL, read-only."""

@@ -1,0 +1,119 @@
+"""A session of questions: DuckDB in memory over the lake's files, which can read them and do nothing else.
+
+DuckDB keeps no file of its own: one process that reads such a file keeps all others from writing it.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot4_platform.lake import Lake
+from bot4_platform.sql import views
+
+ALLOWED = ("SELECT", "EXPLAIN", "MULTI")  # MULTI is what PIVOT becomes
+FETCH = 10_000
+
+
+class QueryError(ValueError):
+    """A question that cannot be answered; says why and where."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The columns of a result and its rows, which are fetched as they are read."""
+
+    columns: list[str]
+    _cursor: Any = field(repr=False)
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows."""
+        while batch := self._cursor.fetchmany(FETCH):
+            yield from batch
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open session; `tables` are the names of its views, sorted."""
+
+    lake: Lake
+    tables: list[str]
+    _connection: Any = field(repr=False)
+
+    def ask(self, text: str) -> Iterator[Answer]:
+        """Yield the answer of each statement in `text`, asked as the one before was read. Raises QueryError."""
+        import duckdb
+
+        try:
+            found = self._connection.extract_statements(text)
+        except duckdb.Error as error:
+            raise QueryError(_first_lines(error)) from None
+        for statement in found:
+            self._check(statement)
+        for statement in found:
+            try:
+                cursor = self._connection.execute(statement)
+                if cursor.description:
+                    yield Answer([str(column[0]) for column in cursor.description], cursor)
+            except duckdb.CatalogException as error:
+                raise self._no_such(error) from None
+            except duckdb.Error as error:
+                raise QueryError(_first_lines(error)) from None
+
+    def interrupt(self) -> None:
+        """Stop what is being computed."""
+        self._connection.interrupt()
+
+    def _check(self, statement: Any) -> None:
+        """Raise QueryError for a statement that does more than read."""
+        kind = statement.type.name
+        if kind == "EXPLAIN":  # ANALYZE would run what it explains
+            inner = re.sub(r"^\s*explain\s*(analyze\b)?\s*(\([^)]*\))?\s*", "", statement.query, flags=re.I)
+            kind = "/".join(found.type.name for found in self._connection.extract_statements(inner)) or kind
+        if kind not in ALLOWED:
+            raise QueryError(f"{kind.lower()} is not allowed: `bot4 sql` only reads; write a select")
+
+    def _no_such(self, error: Exception) -> QueryError:
+        found = re.search(r"Table with name (\S+) does not exist", str(error))
+        if not found:
+            return QueryError(_first_lines(error))
+        known = ", ".join(self.tables) or "none yet: materialize an asset first (`bot4 platform`)"
+        hint = "; the instruments are not there yet: materialize that asset" if found[1].endswith("_quoted") else ""
+        hint = hint if "instruments" not in self.tables else ""
+        return QueryError(f"the lake {self.lake.root} has no table {found[1]}; there are: {known}{hint}")
+
+
+@contextmanager
+def open_session(lake: Lake, *, memory_mb: int = 2048, threads: int | None = None) -> Iterator[Session]:
+    """Open a session over `lake` as it is now. Raises FileNotFoundError when there is no lake."""
+    import duckdb
+
+    if not lake.root.is_dir():
+        raise FileNotFoundError(f"there is no lake at {lake.root}: materialize an asset first (`bot4 platform`)")
+    with ExitStack() as stack:
+        spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="bot4-sql-"))
+        connection = stack.enter_context(duckdb.connect(":memory:"))
+        queries = views.statements(lake, stack)
+        for name, query in queries.items():
+            connection.execute(f'CREATE VIEW "{name}" AS {query}')
+        connection.execute(f"SET memory_limit = '{memory_mb}MB'")
+        connection.execute(f"SET temp_directory = '{spill}'")
+        connection.execute("SET TimeZone = 'UTC'")
+        if threads:
+            connection.execute(f"SET threads = {threads}")
+        root = str(lake.root.resolve()).replace("'", "''")
+        given = str(lake.root).replace("'", "''")
+        connection.execute(f"SET allowed_directories = ['{root}', '{given}', '{spill}']")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield Session(lake, sorted(queries), connection)
+
+
+def _first_lines(error: Exception) -> str:
+    """Return DuckDB's message with the place in the query, without the candidates after it."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return "\n".join(lines[:8])
