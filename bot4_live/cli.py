@@ -29,6 +29,7 @@ SUMMARIES = {
     "doctor": "Say what this machine has and lacks.",
     "exchange": "Serve the simulated exchange (Binance USD-M's protocol) on loopback.",
     "feeds": "Show the feeds of running processes: rates, ages, gaps, offsets.",
+    "history": "Fetch candles, trades and funding of a venue's past; list its gaps.",
     "kill": "Stop trading now: cancel all, flatten, confirm.",
     "live": "Trade (paper): load the champion and quote.",
     "mode": "Show or change the control mode; re-arm after an emergency.",

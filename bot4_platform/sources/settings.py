@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from bot4_platform.sources.ethereum.settings import EthereumSettings
+from bot4_platform.sources.exchange.settings import HistorySettings
 from bot4_platform.sources.macro.settings import MacroSettings
 from bot4_platform.sources.news.settings import NewsSettings
 from bot4_platform.sources.social.settings import SocialSettings
@@ -41,3 +42,4 @@ class SourcesSettings(BaseModel):
     news: NewsSettings = NewsSettings()
     social: SocialSettings = SocialSettings()
     macro: MacroSettings = MacroSettings()
+    history: HistorySettings = HistorySettings()

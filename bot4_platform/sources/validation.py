@@ -16,6 +16,7 @@ from bot4_platform.sources.errors import BadPage
 T = TypeVar("T", bound=msgspec.Struct)
 FUTURE_NS = 5_000_000_000  # by which a source's clock may be ahead of ours
 LARGEST_NS = 2**63 - 1
+UNREADABLE = (msgspec.ValidationError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,15 @@ def check_rows(
     event_ns: Callable[[T], int],
     rules: Iterable[Rule[T]] = (),
     strict: bool = True,
+    parse: Callable[[Any], Any] | None = None,
 ) -> Checked[T]:
     """Return the rows as `kind`, checked.
 
     In this order: `schema` (a field is missing, of another type, or outside the bounds that `msgspec.Meta` states),
     `not_finite` (NaN or infinite), `negative` (a number below zero; a field that may be has `msgspec.Meta(extra=
     {"signed": True})`), `future` (later than now by more than 5 s) and the source's own `rules`, which return
-    (rule, reason) of a bad row. `strict=False` takes numbers in texts. `event_ns` of a row may raise ValueError or
+    (rule, reason) of a bad row. `strict=False` takes numbers in texts; `parse` comes before, and what it raises is
+    `schema`; what is kept of a bad row is what came. `event_ns` of a row may raise ValueError or
     OverflowError: `schema`.
     """
     good: list[T] = []
@@ -61,9 +64,9 @@ def check_rows(
     own = tuple(rules)
     for raw in raws:
         try:
-            row = msgspec.convert(raw, kind, strict=strict)
+            row = msgspec.convert(raw if parse is None else parse(raw), kind, strict=strict)
             wrong = _numbers(row, signed) or _time(event_ns(row), now_ns)
-        except (msgspec.ValidationError, ValueError, OverflowError, ArithmeticError) as error:
+        except UNREADABLE as error:
             bad.append(Rejected("schema", str(error) or type(error).__name__, raw_bytes(raw)))
             continue
         if wrong is None:

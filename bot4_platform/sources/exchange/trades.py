@@ -1,0 +1,206 @@
+"""One day of public trades, page by page, made durable as it goes on.
+
+Pages go on after the last id where the venue can (nothing is lost or doubled at a page's edge), else after the last
+time. What is fetched lies in a spool beside the tables, a file for every few pages, until the day's partition is
+written; how far it is, is read from there: kill -9 costs at most those few pages.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot4_live.clock import DAY_NS
+from bot4_live.safety.durable import sync_path
+from bot4_platform.lake import Lake, Written
+from bot4_platform.sources.days import day_start_ns
+from bot4_platform.sources.errors import BadPage, SourceUnavailable
+from bot4_platform.sources.exchange.candles import MS, opened
+from bot4_platform.sources.exchange.client import HistoryClient, Units
+from bot4_platform.sources.exchange.rows import TradeRow, count, trade_parts, trade_rules
+from bot4_platform.sources.progress import Progress, Tell, silent
+from bot4_platform.sources.publication import TRADES as LAG
+from bot4_platform.sources.quarantine import quarantine
+from bot4_platform.sources.state import locked
+from bot4_platform.sources.validation import Checked, Rejected, check_rows, rejected_page
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TRADES = "history_trades"
+SPOOL = ".spool"
+QUIET_MS = 3_600_000  # how far a page without trades moves on: what Binance looks ahead from a time
+
+
+@dataclass(frozen=True)
+class TradeDay:
+    """What a fetch left of a day."""
+
+    trades: Written
+    added: int
+    rejected: int
+    requests: int
+    missing_ids: int  # 0 also where the venue does not number without holes
+
+
+def fetch_trades(
+    lake: Lake, client: HistoryClient, day: str, market: str, *, pages: int = 20, tell: Tell = silent
+) -> TradeDay:
+    """Bring the trades of a day into the lake; go on where an earlier call stopped. Raises as `fetch_candles`."""
+    import polars as pl
+
+    begun = client.requests
+    units, now_ns = opened(lake, client, day, market)
+    first, to = day_start_ns(day), min(day_start_ns(day) + DAY_NS, now_ns)
+    with locked(lake, TRADES, day, market):
+        spool = Spool(lake.root / SPOOL / TRADES / day / market.replace(":", "_"))
+        known = [lake.read(TRADES, day, market)] if lake.exists(TRADES, day, market) else []
+        before = sum(frame.height for frame in known)
+        known += spool.read()
+        reader = _Reader(client, market, units, (first, to), now_ns)
+        reader.go_on_after(known)
+        rejected = 0
+        while not reader.done:
+            fresh: list[dict[str, object]] = []
+            bad: list[Rejected] = []
+            stopped = None
+            for _ in range(pages):
+                if reader.done:
+                    break
+                try:
+                    found = reader.page()
+                except BadPage as page:
+                    stopped = page
+                    bad.append(rejected_page(page))
+                    break
+                fresh += [_trade(row, units, now_ns) for row in found.rows]
+                bad += found.rejected
+            quarantine(lake, f"{client.venue.name}_trades", day, market, bad, now_ns=now_ns)
+            rejected += len(bad)
+            known.append(spool.add(fresh))
+            if stopped is not None:
+                raise SourceUnavailable(
+                    f"{client.venue.name}: {stopped}; the page is quarantined, the next run asks for it again"
+                )
+            rows = sum(frame.height for frame in known)
+            hours = max(0, reader.at_ms * MS - first) // 3_600_000_000_000
+            tell(Progress(f"{market} trades {day}", min(24, hours), 24, rows, client.requests - begun, rejected))
+        frame = pl.concat(known).unique("id", keep="first", maintain_order=True) if known else spool.add([])
+        written = lake.write(TRADES, day, market, frame)
+        spool.remove()
+    missing = missing_ids(frame["id"]) if client.venue.contiguous else 0
+    return TradeDay(written, frame.height - before, rejected, client.requests - begun, missing)
+
+
+def missing_ids(ids: pl.Series) -> int:
+    """Return how many numbers lack between the first and the last of ids that have no holes."""
+    import polars as pl
+
+    numbers = ids.cast(pl.Int64)
+    low, high = numbers.min(), numbers.max()
+    return high - low + 1 - numbers.n_unique() if isinstance(low, int) and isinstance(high, int) else 0
+
+
+class Spool:
+    """Trades of an unfinished day in numbered files, each whole."""
+
+    def __init__(self, folder: Path) -> None:
+        """Be the spool in a folder that need not exist."""
+        self.folder = folder
+
+    def read(self) -> list[pl.DataFrame]:
+        """Return what is there, in order."""
+        import polars as pl
+
+        return [pl.read_parquet(path) for path in sorted(self.folder.glob("*.parquet"))]
+
+    def add(self, rows: list[dict[str, object]]) -> pl.DataFrame:
+        """Make rows durable as the next file; return them as a frame."""
+        import polars as pl
+
+        from bot4_platform.tables import TABLES
+
+        frame = pl.DataFrame(rows, TABLES[TRADES].schema())
+        if rows:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            number = len(list(self.folder.glob("*.parquet")))
+            staged = self.folder / f"{number:06}.part"
+            frame.write_parquet(staged, compression="snappy")
+            sync_path(staged)
+            staged.rename(staged.with_suffix(".parquet"))
+            sync_path(self.folder)
+        return frame
+
+    def remove(self) -> None:
+        """Forget it: the day is in the lake."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class _Reader:
+    """Reads a day's pages in order."""
+
+    def __init__(self, client: HistoryClient, market: str, units: Units, span: tuple[int, int], now_ns: int) -> None:
+        self._client, self._market, self._units, self._now = client, market, units, now_ns
+        self._first_ms, self._to_ms = span[0] // MS, -(-span[1] // MS)
+        self.at_ms, self._last_id, self._seen = self._first_ms, "", set[str]()
+        self.done = self._first_ms >= self._to_ms
+
+    def go_on_after(self, known: list[pl.DataFrame]) -> None:
+        """Begin after what is known already."""
+        import polars as pl
+
+        frames = [frame for frame in known if frame.height]
+        if frames:
+            rows = pl.concat(frames).sort("event_ns", maintain_order=True)
+            self.at_ms = int(rows["event_ns"][-1]) // MS
+            numbered = self._client.venue.from_id
+            self._last_id = str(rows["id"].cast(pl.Int64).max()) if numbered else ""
+            self._seen = set(rows.filter(pl.col("event_ns") >= self.at_ms * MS)["id"])
+
+    def page(self) -> Checked[TradeRow]:
+        """Return the next page's rows of the day, and move on. Raises BadPage, and then the page is still the next."""
+        by_id = bool(self._last_id)
+        if by_id:
+            raws, parse = self._client.trades(self._market, from_id=str(int(self._last_id) + 1))
+        else:
+            raws, parse = self._client.trades(self._market, since_ms=self.at_ms)
+        rules = trade_rules(self._units, numbered=bool(self._client.venue.from_id))
+        found = check_rows(
+            raws, TradeRow, now_ns=self._now, event_ns=lambda row: row.timestamp * MS,
+            rules=rules, parse=lambda raw: trade_parts(parse(raw)),
+        )  # fmt: skip
+        rows = sorted(found.rows, key=lambda row: row.timestamp)
+        fresh = [row for row in rows if row.id not in self._seen and row.timestamp >= self._first_ms]
+        inside = [row for row in fresh if row.timestamp < self._to_ms]
+        self._move(rows, fresh, len(raws), by_id=by_id)
+        return Checked(inside, found.rejected)
+
+    def _move(self, rows: list[TradeRow], fresh: list[TradeRow], came: int, *, by_id: bool) -> None:
+        if fresh:
+            last = fresh[-1].timestamp
+            self._seen = {row.id for row in rows if row.timestamp == last}
+            self.at_ms = last
+            if self._client.venue.from_id:
+                self._last_id = str(max(int(row.id) for row in fresh))
+        elif came >= self._client.venue.trades_page and not by_id:
+            raise SourceUnavailable(
+                f"{self._client.venue.name} has more trades at {self.at_ms} ms than a page holds; it cannot be read on"
+            )
+        elif by_id and came:  # a page of which nothing could be kept
+            self._last_id = str(int(self._last_id) + came)
+        elif by_id:
+            self.done = True
+        else:
+            self.at_ms += QUIET_MS
+        self.done = self.done or self.at_ms >= self._to_ms
+
+
+def _trade(row: TradeRow, units: Units, now_ns: int) -> dict[str, object]:
+    event = row.timestamp * MS
+    return {
+        "id": row.id, "event_ns": event, "created_ns": LAG.created_ns(event, max(event, now_ns), backfill=True),
+        "price": count(row.price, units.tick_e8), "qty": count(row.amount, units.lot_e8), "sell": row.side == "sell",
+        "tick_e8": units.tick_e8, "lot_e8": units.lot_e8,
+    }  # fmt: skip
