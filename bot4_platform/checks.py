@@ -12,7 +12,7 @@ OWNERS = ["team:data"]
 
 
 def market_check(
-    *, asset: str, description: str, blocking: bool = False
+    *, asset: str, description: str, blocking: bool = False, name: str | None = None
 ) -> Callable[[Callable[..., Any]], dg.AssetChecksDefinition]:
     """Return a decorator that makes a function the check of `asset`, run for each `day x market`.
 
@@ -20,7 +20,7 @@ def market_check(
     """
     with beta():
         decorate = dg.asset_check(
-            asset=dg.AssetKey(asset), description=description, blocking=blocking, partitions_def=MARKET_DAYS
+            name=name, asset=dg.AssetKey(asset), description=description, blocking=blocking, partitions_def=MARKET_DAYS
         )
 
     def quiet(function: Callable[..., Any]) -> dg.AssetChecksDefinition:

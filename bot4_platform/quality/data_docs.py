@@ -7,15 +7,17 @@ style sheet is put into each page, and the index is our own: a page that reads t
 from __future__ import annotations
 
 import html
+import json
 import re
 import shutil
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from bot4_platform.lake import Lake
-from bot4_platform.quality.expectations import SUITES, Suite
+from bot4_platform.quality import judge
+from bot4_platform.quality.judge import Judged
+from bot4_platform.quality.suites import SUITES, Suite
 
 REMOTE = re.compile(
     r"<script\b[^>]*\bsrc=[\"']?(?:https?:)?//[^>]*>\s*</script>"
@@ -27,6 +29,7 @@ REMOTE = re.compile(
 )
 REMOTE_LINKS = re.compile(r"<a\b[^>]*\bhref=[\"']?https?://[^>]*>(.*?)</a>", re.IGNORECASE | re.DOTALL)
 INLINE_SCRIPTS = re.compile(r"<script\b(?![^>]*\bsrc=)[^>]*>.*?</script>", re.IGNORECASE | re.DOTALL)
+JUDGED = "judged.json"  # the verdicts, for pages that link here
 STYLE = """
 body{font:14px/1.5 system-ui,sans-serif;margin:0 auto;max-width:1080px;padding:16px;color:#1d2433;background:#fff}
 table{border-collapse:collapse;width:100%;margin:8px 0 20px}th,td{border:1px solid #d5dae3;padding:6px 9px;
@@ -44,22 +47,6 @@ th,td{border-color:#343c4d}a{color:#8ab4f8}}
 """
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What a suite said: how many expectations passed, which failed and why, and its page within the docs."""
-
-    suite: str
-    rows: int
-    passed: int
-    failed: list[str] = field(default_factory=list)
-    page: str = ""
-
-    @property
-    def success(self) -> bool:
-        """Return whether every expectation passed."""
-        return not self.failed
-
-
 def build(lake: Lake, target: Path) -> list[Judged]:
     """Judge every suite that has data and put the docs at `target`, replacing what was there; return the verdicts."""
     staged = target.with_name(f".{target.name}.new")
@@ -70,6 +57,7 @@ def build(lake: Lake, target: Path) -> list[Judged]:
         for page in staged.rglob("*.html"):
             page.write_text(offline(page.read_text()))
         (staged / "index.html").write_text(index(judged))
+        (staged / JUDGED).write_text(json.dumps([found.as_dict() for found in judged], indent=1) + "\n")
         old = target.with_name(f".{target.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         if target.exists():
@@ -82,13 +70,7 @@ def build(lake: Lake, target: Path) -> list[Judged]:
 
 
 def _validate(lake: Lake, site: Path) -> list[Judged]:
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
-
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    for name in list(context.get_site_names()):
-        context.delete_data_docs_site(name)
+    context = judge.context()
     context.add_data_docs_site(
         site_name="docs",
         site_config={
@@ -97,48 +79,32 @@ def _validate(lake: Lake, site: Path) -> list[Judged]:
             "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
         },
     )
-    source = context.data_sources.add_pandas("lake")
     judged = []
-    for suite in SUITES:
-        frame = suite.frame(lake)
-        if frame is not None:
-            results = _run(gx, context, source, suite, frame)
-            pages = sorted(site.glob(f"validations/{suite.name}/**/*.html"))
-            page = quote(str(pages[-1].relative_to(site))) if pages else ""
-            judged.append(verdict(suite.name, len(frame), results, page))
+    try:
+        for suite in SUITES:
+            frame = suite.frame(lake, suite.newest(lake))
+            if frame.height:
+                results = _run(context, suite, frame.to_pandas())
+                pages = sorted(site.glob(f"validations/{suite.name}/**/*.html"))
+                page = quote(str(pages[-1].relative_to(site))) if pages else ""
+                judged.append(judge.verdict(suite.name, suite.table, frame.height, results, page))
+    finally:
+        context.delete_data_docs_site("docs")
     return judged
 
 
-def _run(gx: Any, context: Any, source: Any, suite: Suite, frame: Any) -> list[Any]:
-    batch = source.add_dataframe_asset(suite.name).add_batch_definition_whole_dataframe("all")
-    kept = context.suites.add(gx.ExpectationSuite(name=suite.name, expectations=suite.expectations()))
-    definition = context.validation_definitions.add(gx.ValidationDefinition(name=suite.name, data=batch, suite=kept))
+def _run(context: Any, suite: Suite, frame: Any) -> list[Any]:
+    import great_expectations
+
+    gx: Any = great_expectations
+    kept = context.suites.add_or_update(judge.library_suite(suite))
+    definition = context.validation_definitions.add_or_update(
+        gx.ValidationDefinition(name=suite.name, data=judge.batch_definition(suite), suite=kept)
+    )
     action = gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=["docs"])
     checkpoint = gx.Checkpoint(name=suite.name, validation_definitions=[definition], actions=[action])
-    result = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
+    result = context.checkpoints.add_or_update(checkpoint).run(batch_parameters={"dataframe": frame})
     return [found for run in result.run_results.values() for found in run.results]
-
-
-def verdict(suite: str, rows: int, results: list[Any], page: str) -> Judged:
-    """Return what the results of a suite say. A metric that broke is a failure with its cause, not a bad value."""
-    failed = []
-    for result in results:
-        if result.success:
-            continue
-        config = result.expectation_config
-        columns = [str(value) for name, value in config.kwargs.items() if name.startswith("column")]
-        failed.append(f"{config.type}({', '.join(columns)}): {_cause(result)}")
-    return Judged(suite, rows, len(results) - len(failed), failed, page)
-
-
-def _cause(result: Any) -> str:
-    info = result.exception_info or {}
-    broken = [info] if "raised_exception" in info else list(info.values())
-    for found in broken:
-        if isinstance(found, dict) and found.get("raised_exception"):
-            return f"could not be computed: {found.get('exception_message')}"
-    seen = result.result.get("observed_value", result.result.get("partial_unexpected_list"))
-    return f"found {seen}"
 
 
 def offline(page: str) -> str:
@@ -150,12 +116,12 @@ def offline(page: str) -> str:
 
 def index(judged: list[Judged]) -> str:
     """Return the index page: one row a suite, with what failed."""
-    about = {suite.name: suite.about for suite in SUITES}
+    about = {suite.name: f"{suite.about} Table {suite.table}." for suite in SUITES}
     rows = []
     for found in judged:
         status = '<span class="ok">passed</span>' if found.success else '<span class="bad">failed</span>'
         why = "<br>".join(html.escape(text) for text in found.failed) or html.escape(about.get(found.suite, ""))
-        total = found.passed + len(found.failed)
+        total = len(found.findings)
         rows.append(
             f'<tr><td>{status}</td><td><a href="{html.escape(found.page)}">{html.escape(found.suite)}</a></td>'
             f"<td>{found.passed} of {total}</td><td>{found.rows}</td><td>{why}</td></tr>"

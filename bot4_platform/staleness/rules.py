@@ -78,7 +78,8 @@ TIME_COLUMNS = (
 
 # No data of their own, or such that may rightly never come: as current as what they are made from.
 AS_INPUTS = frozenset({
-    "quarantine", "source_quarantine", "stg_trades", "feature_state", "data_docs", "baseline_model", "lightgbm_model",
+    "quarantine", "source_quarantine", "funding", "liquidations", "tickers", "onchain_transfers", "dex_swaps",
+    "stablecoin_supply", "stg_trades", "feature_state", "data_docs", "baseline_model", "lightgbm_model",
 })  # fmt: skip
 
 

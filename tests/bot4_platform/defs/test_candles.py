@@ -40,14 +40,20 @@ def test_open_and_close_are_not_by_arrival(settings: Settings) -> None:
     same = 5 * 10**9
     write_trades(
         settings,
-        [(9 * 10**9, 14, 105, 2), (same, 12, 101, 1), (same, 11, 100, 3), (9 * 10**9, 13, 90, 4), (MINUTE, 15, 7, 1)],
+        [
+            (9 * 10**9, 14, 1005, 2),
+            (same, 12, 1001, 1),
+            (same, 11, 1000, 3),
+            (9 * 10**9, 13, 990, 4),
+            (MINUTE, 15, 997, 1),
+        ],
     )
     summary = materialize(CANDLES, [TODAY], settings)
     summary.raise_for_failure()
     assert summary.asset_checks_failed == 0
     assert Lake(settings.lake_dir).read("candles_1m", *TODAY).rows() == [
-        (TODAY.start_ns, 100, 105, 90, 105, 10, 210 + 101 + 300 + 360, 10, 4),
-        (TODAY.start_ns + MINUTE, 7, 7, 7, 7, 1, 7, 1, 1),
+        (TODAY.start_ns, 1000, 1005, 990, 1005, 10, 2010 + 1001 + 3000 + 3960, 10, 4),
+        (TODAY.start_ns + MINUTE, 997, 997, 997, 997, 1, 997, 1, 1),
     ]
 
 

@@ -66,7 +66,7 @@ def test_assets_write_rows_and_state(settings: Settings, maker: Any) -> None:
     maker.session(MIDNIGHT - 20 * 10**9, 22)
     summary = materialize(["raw_segments", "features", "feature_state"], [TODAY, TOMORROW], settings)
     summary.raise_for_failure()
-    assert summary.asset_checks_passed == 6
+    assert summary.asset_checks_passed == 12
     lake = Lake(settings.lake_dir)
     rows = lake.read("features")
     assert rows["seq"].is_sorted()

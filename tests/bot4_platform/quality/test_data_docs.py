@@ -11,7 +11,8 @@ import polars as pl
 from bot4_live.settings import Settings
 from bot4_platform.lake import Lake
 from bot4_platform.partitions import MarketDay
-from bot4_platform.quality.data_docs import build, offline, verdict
+from bot4_platform.quality.data_docs import build, offline
+from bot4_platform.quality.judge import verdict
 from bot4_platform.run import materialize
 
 TODAY = MarketDay("2024-08-08", "binance_usdm:BTCUSDT")
@@ -61,8 +62,9 @@ def test_a_metric_that_breaks_is_named() -> None:
         class expectation_config:
             type = "expect_x"
             kwargs: dict[str, Any] = {"column": "x"}  # noqa: RUF012
+            meta: dict[str, Any] = {}  # noqa: RUF012
 
-    judged = verdict("suite", 3, [Found()], "")
+    judged = verdict("suite", "table", 3, [Found()])
     assert judged.failed == ["expect_x(x): could not be computed: no column x"]
 
 

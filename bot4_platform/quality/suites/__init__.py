@@ -1,0 +1,9 @@
+"""Every suite: at least one a table of the lake, judged as a blocking check and shown in Data Docs."""
+
+from bot4_platform.quality.suites.derived import DERIVED
+from bot4_platform.quality.suites.market import MARKET
+from bot4_platform.quality.suites.suite import Expectation, Suite
+
+SUITES: tuple[Suite, ...] = (*MARKET, *DERIVED)
+
+__all__ = ["SUITES", "Expectation", "Suite"]
