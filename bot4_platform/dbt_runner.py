@@ -14,7 +14,8 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +37,17 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one node: `kind` is model or test, `status` dbt's own word."""
+    """What became of one node: `kind` is model or test, `status` dbt's own word.
+
+    `seconds` is what dbt took for it, `sql_seconds` the part in which the database worked (the adapter's own timing of
+    each statement); the rest is dbt's overhead.
+    """
 
     unique_id: str
     kind: str
     status: str
     seconds: float
+    sql_seconds: float
     message: str
     failures: int
 
@@ -51,16 +57,47 @@ class Outcome:
         return self.status in ("success", "pass")
 
 
-def build(
-    lake_dir: Path, out_dir: Path, day: str, market: str, target_path: Path, *, target: str = "duckdb"
-) -> list[Outcome]:
-    """Run every model and test on one partition; marts land in `out_dir` as `<model>.parquet`.
+@dataclass(frozen=True)
+class Freshness:
+    """How old the data of a source was: `newest` is its newest event, `status` pass, warn, error or dbt's own word."""
 
-    Returns the outcomes in order of completion, also when some failed. Raises ValueError when dbt did not get as far
-    as running anything.
+    table: str
+    status: str
+    newest: str
+    age_s: float
+    message: str
+
+
+def build(
+    lake_dir: Path,
+    out_dir: Path,
+    day: str,
+    market: str,
+    target_path: Path,
+    *,
+    target: str = "duckdb",
+    select: Iterable[str] = (),
+    markets: Iterable[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> list[Outcome]:
+    """Run models and their tests on one partition; duckdb's marts land in `out_dir` as `<model>.parquet`.
+
+    `select` names models, which are built with all that they are made of; without it all are. `markets` are those of a
+    model over several. `environment` is for a target that needs more (PGHOST ...). Returns the outcomes in order of
+    completion, also when some failed; a test runs when all that it looks at was built. Raises ValueError when dbt did
+    not get as far as running anything.
     """
     variables = {"DBT_LAKE": str(lake_dir), "DBT_OUT": str(out_dir), "DBT_DAY": day, "DBT_MARKET": market}
-    result = _invoke(["build", "--target", target], target_path, variables)
+    variables |= {"DBT_MARKETS": ",".join(markets)} | dict(environment or {})
+    chosen = [f"+{name}" for name in select]
+    arguments = ["build", "--target", target, *(["--select", *chosen] if chosen else [])]
+    spent: Counter[str] = Counter()
+
+    def on_event(event: Any) -> None:
+        if event.info.name == "SQLQueryStatus":
+            spent[event.data.node_info.unique_id] += event.data.elapsed
+
+    result = _invoke([*arguments, "--indirect-selection", "buildable"], target_path, variables, on_event)
     if result.result is None:
         raise ValueError(f"dbt could not start: {result.exception}")
     return [
@@ -69,8 +106,35 @@ def build(
             kind=str(found.node.resource_type),
             status=str(found.status),
             seconds=found.execution_time,
+            sql_seconds=spent[found.node.unique_id],
             message=found.message or "",
             failures=found.failures or 0,
+        )
+        for found in result.result.results
+    ]
+
+
+def freshness(
+    lake_dir: Path, day: str, market: str, target_path: Path, *, tables: Iterable[str] = ()
+) -> list[Freshness]:
+    """Return how old the data of the sources was, of one partition: against now, or the day's end once it is over.
+
+    `tables` are those that the partition has; without it all that have a bound. Raises ValueError when dbt could not
+    start.
+    """
+    variables = {"DBT_LAKE": str(lake_dir), "DBT_DAY": day, "DBT_MARKET": market}
+    chosen = [f"source:lake.{table}" for table in tables]
+    arguments = ["source", "freshness", "--target", "duckdb", *(["--select", *chosen] if chosen else [])]
+    result = _invoke(arguments, target_path, variables)
+    if result.result is None:
+        raise ValueError(f"dbt could not start: {result.exception}")
+    return [
+        Freshness(
+            table=found.node.name,
+            status=str(found.status),
+            newest=found.max_loaded_at.isoformat() if hasattr(found, "max_loaded_at") else "",
+            age_s=getattr(found, "age", 0.0),
+            message=found.message or "",
         )
         for found in result.result.results
     ]
@@ -113,7 +177,12 @@ def read_manifest() -> dict[str, Any]:
     return manifest
 
 
-def _invoke(arguments: list[str], target_path: Path, variables: dict[str, str]) -> Any:
+def _invoke(
+    arguments: list[str],
+    target_path: Path,
+    variables: dict[str, str],
+    on_event: Callable[[Any], None] | None = None,
+) -> Any:
     from dbt.cli.main import dbtRunner
 
     flags = ["--quiet", "--no-use-colors", "--log-level-file", "none"]
@@ -129,7 +198,7 @@ def _invoke(arguments: list[str], target_path: Path, variables: dict[str, str]) 
     ]
     target_path.mkdir(parents=True, exist_ok=True)
     with _lock, _environment(variables):
-        return dbtRunner().invoke([*flags, *arguments, *map(str, where)])
+        return dbtRunner(callbacks=[on_event] if on_event else []).invoke([*flags, *arguments, *map(str, where)])
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from dagster import AssetKey, DagsterEventType, DagsterInvalidSubsetError, Event
 from bot4_live.settings import Settings
 from bot4_platform.beta import beta
 from bot4_platform.instance import open_instance
-from bot4_platform.partitions import MARKET_DAYS, MarketDay
+from bot4_platform.partitions import DAYS, MARKET_DAYS, MarketDay
 
 Selection = str | Sequence[str] | dg.AssetSelection
 
@@ -64,10 +64,11 @@ def materialize(
 ) -> RunSummary:
     """Materialize `selection` with its checks; return the counts, also when steps failed.
 
-    What is partitioned runs once for each of `partitions` (day, market), in order; then what is not partitioned runs
-    once. `selection` is in Dagster's syntax (`"*"`, `'+key:"features"'` with all upstream), a list of asset names, or
-    an AssetSelection; assets that one step makes together come together. Raises ValueError for a partition that the
-    settings do not span, an unknown asset, or a selection that selects nothing.
+    What is partitioned by day and market runs once for each of `partitions` (day, market), in order; then what is
+    partitioned by day alone once for each of their days, and what is not partitioned once. `selection` is in Dagster's
+    syntax (`"*"`, `'+key:"features"'` with all upstream), a list of asset names, or an AssetSelection; assets that one
+    step makes together come together. Raises ValueError for a partition that the settings do not span, an unknown
+    asset, or a selection that selects nothing.
     """
     if definitions is None:
         from bot4_platform.definitions import defs
@@ -86,19 +87,23 @@ def materialize(
         raise ValueError(f"selection {selection!r}: {str(error).splitlines()[0]}") from error
     if not keys:
         raise ValueError(f"the selection {selection!r} selects no asset")
-    partitioned = [key for key in graph.toposorted_asset_keys if key in keys and graph.get(key).is_partitioned]
-    rest = [key for key in graph.toposorted_asset_keys if key in keys and not graph.get(key).is_partitioned]
+    ordered = [key for key in graph.toposorted_asset_keys if key in keys]
+    partitioned = [key for key in ordered if graph.get(key).is_partitioned]
+    by_day = [key for key in partitioned if graph.get(key).partitions_def == DAYS]
+    by_market = [key for key in partitioned if key not in by_day]
+    rest = [key for key in ordered if key not in partitioned]
     if partitioned and not parts:
         raise ValueError(f"{partitioned[0].to_user_string()} is partitioned: name at least one (day, market)")
     summary = RunSummary()
     started = time.monotonic()
-    plan: list[tuple[list[AssetKey], MarketDay | None]] = [(partitioned, part) for part in parts if partitioned]
+    plan: list[tuple[list[AssetKey], str | None]] = [(by_market, part.key) for part in parts if by_market]
+    plan += [(by_day, day) for day in sorted({part.day for part in parts}) if by_day]
     if rest:
         plan.append((rest, None))
     with open_instance(settings) as instance:
         watcher = _Watcher(summary, progress, plan, definitions)
-        for keys_of_run, run_part in plan:
-            watcher.run(instance, settings, keys_of_run, run_part)
+        for keys_of_run, run_key in plan:
+            watcher.run(instance, settings, keys_of_run, run_key)
             if not summary.success:
                 break
     summary.seconds = time.monotonic() - started
@@ -112,7 +117,7 @@ class _Watcher:
         self,
         summary: RunSummary,
         progress: Callable[[Step], None] | None,
-        plan: list[tuple[list[AssetKey], MarketDay | None]],
+        plan: list[tuple[list[AssetKey], str | None]],
         definitions: dg.Definitions,
     ) -> None:
         self._summary, self._progress = summary, progress
@@ -123,19 +128,17 @@ class _Watcher:
         self._begun: dict[str, float] = {}
         self._partition: str | None = None
 
-    def run(
-        self, instance: dg.DagsterInstance, settings: Settings, keys: list[AssetKey], part: MarketDay | None
-    ) -> None:
+    def run(self, instance: dg.DagsterInstance, settings: Settings, keys: list[AssetKey], key: str | None) -> None:
         """Execute one run and add what it did to the summary."""
         run_id = str(uuid4())
-        self._partition = str(part.key) if part else None
+        self._partition = None if key is None else str(key)
         instance.add_event_listener(run_id, self.on_event)
         self._summary.run_ids.append(run_id)
         self._job.execute_in_process(
             instance=instance,
             run_id=run_id,
             asset_selection=keys,
-            partition_key=part.key if part else None,
+            partition_key=key,
             raise_on_error=False,
             tags={"bot4/account": settings.account},
             run_config={

@@ -38,6 +38,10 @@ class PlatformSettings(BaseSettings):
         tuple[MarketName, ...],
         Field(min_length=1, description="venue:SYMBOL of every market ever traded; retired ones stay"),
     ] = ("binance_usdm:BTCUSDT",)
+    basis: Annotated[
+        tuple[tuple[MarketName, MarketName], ...],
+        Field(description="pairs of those markets whose mids are compared (basis_1m), as [base, quote]"),
+    ] = ()
     sources: SourcesSettings = SourcesSettings()
     archive: ArchiveSettings = ArchiveSettings()
     bus: BusSettings = BusSettings()

@@ -3,10 +3,10 @@
 A domain has a file here with a dict of its own; `TABLES` is all of them.
 """
 
-from bot4_platform.tables.candles import CANDLES
 from bot4_platform.tables.features import FEATURES
 from bot4_platform.tables.instruments import INSTRUMENTS
 from bot4_platform.tables.market import MARKET
+from bot4_platform.tables.marts import MARTS
 from bot4_platform.tables.quality import QUALITY
 from bot4_platform.tables.slow_sources import SLOW_SOURCES
 from bot4_platform.tables.sources import SOURCES
@@ -15,10 +15,10 @@ from bot4_platform.tables.table import EVENT, Table
 from bot4_platform.tables.volatility import VOLATILITY
 
 TABLES: dict[str, Table] = {
-    **CANDLES,
     **FEATURES,
     **INSTRUMENTS,
     **MARKET,
+    **MARTS,
     **QUALITY,
     **SLOW_SOURCES,
     **SOURCES,

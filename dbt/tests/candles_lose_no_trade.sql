@@ -1,9 +1,22 @@
--- Every trade and every lot is in exactly one candle.
-select * from (
+-- Every trade and every lot is in exactly one candle of each interval.
+with wanted as (
+    select count(*) as trades, coalesce(sum(qty), 0) as volume, coalesce(sum(price * qty), 0) as vwap_num
+    from {{ ref('stg_trades') }}
+),
+found as (
+    {%- for interval in ['1m', '5m', '15m', '1h', '4h', '1d'] %}
     select
-        (select count(*) from {{ ref('stg_trades') }}) as trades_in,
-        (select coalesce({{ int_sum('trades') }}, 0) from {{ ref('candles_1m') }}) as trades_out,
-        (select coalesce({{ int_sum('qty') }}, 0) from {{ ref('stg_trades') }}) as lots_in,
-        (select coalesce({{ int_sum('volume') }}, 0) from {{ ref('candles_1m') }}) as lots_out
-) as totals
-where trades_in <> trades_out or lots_in <> lots_out
+        '{{ interval }}' as name,
+        coalesce(sum(trades), 0) as trades,
+        coalesce(sum(volume), 0) as volume,
+        coalesce(sum(vwap_num), 0) as vwap_num
+    from {{ part(ref('candles_' ~ interval)) }} as candles_{{ interval }}
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
+)
+select found.name
+from found
+cross join wanted
+where found.trades <> wanted.trades or found.volume <> wanted.volume or found.vwap_num <> wanted.vwap_num

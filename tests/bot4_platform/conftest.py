@@ -155,6 +155,7 @@ def run_check() -> Callable[..., bool]:
     import dagster as dg
 
     from bot4_platform.definitions import defs
+    from bot4_platform.partitions import MARKET_DAYS
 
     def run(settings: Settings, part: Any, asset: str, check: str) -> bool:
         key = dg.AssetCheckKey(dg.AssetKey(asset), check)
@@ -166,9 +167,9 @@ def run_check() -> Callable[..., bool]:
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
         }
         with dg.DagsterInstance.ephemeral() as instance:
-            result = job.execute_in_process(
-                run_config=config, instance=instance, partition_key=part.key, raise_on_error=False
-            )
+            # By tags: Dagster wants one kind of partitions of all assets, also of those that are not selected.
+            tags = MARKET_DAYS.get_tags_for_partition_key(part.key)
+            result = job.execute_in_process(run_config=config, instance=instance, tags=tags, raise_on_error=False)
         found = result.get_asset_check_evaluations()
         assert [evaluation.check_name for evaluation in found] == [check]
         return found[0].passed

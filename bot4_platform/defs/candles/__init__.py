@@ -1,10 +1,17 @@
-"""Candles: dbt's models and tests as assets and checks."""
+"""Marts: dbt's models and tests as assets and checks."""
 
 import dagster as dg
 
 
 def definitions() -> dg.Definitions:
     """Return the definitions of this domain."""
-    from bot4_platform.defs.candles import assets
+    from bot4_platform.defs.candles import checks, pairs, steps
 
-    return dg.Definitions(assets=[assets.candles], asset_checks=[assets.candles_agree_with_trades])
+    return dg.Definitions(
+        assets=[steps.candles, steps.marts, pairs.basis_pairs, steps.basis],
+        asset_checks=[
+            checks.candles_agree_with_trades,
+            checks.intervals_agree_with_trades,
+            pairs.pairs_are_comparable,
+        ],
+    )

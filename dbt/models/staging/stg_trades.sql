@@ -2,7 +2,7 @@
 select
     trade_id,
     exch_ns,
-    {{ bucket('exch_ns', 60000000000) }} as minute_ns,
+    {{ bucket('exch_ns', 60) }} as minute_ns,
     price,
     qty,
     sell

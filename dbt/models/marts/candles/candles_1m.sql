@@ -1,4 +1,3 @@
-{{ config(location=env_var("DBT_OUT", ".") ~ "/candles_1m.parquet") }}
 -- Open and close are by (exchange time, trade id). VWAP = vwap_num / vwap_den: a quotient would no longer add up.
 select
     minute_ns,

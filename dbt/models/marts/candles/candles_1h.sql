@@ -1,0 +1,1 @@
+{{ stacked_candles(3600) }}
