@@ -2,11 +2,11 @@
 
 import dagster as dg
 
-from bot4_platform.defs import candles, features, ingestion, lake, promotion, quality, training, volatility
+from bot4_platform.defs import candles, features, history, ingestion, lake, promotion, quality, training, volatility
 from bot4_platform.resources import Bot4Resource
 
 # In the order of the data's way.
-DOMAINS = (ingestion, lake, quality, candles, volatility, features, training, promotion)
+DOMAINS = (ingestion, lake, quality, candles, volatility, features, training, promotion, history)
 
 defs = dg.Definitions.merge(
     *(domain.definitions() for domain in DOMAINS),

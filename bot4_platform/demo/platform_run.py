@@ -20,7 +20,7 @@ def partitions_of(settings: Settings) -> list[tuple[str, str]]:
     return sorted(pairs)
 
 
-EVERYTHING = "*"
+EVERYTHING = 'not group:"history"'  # that is of other days than the journal's
 WHAT_LIVE_ADDED = '+key:"candles_1m" or +key:"features"'
 
 

@@ -18,8 +18,7 @@ from bot4_platform.sources.days import day_start_ns
 from bot4_platform.sources.exchange.candles import _windows, fetch_candles
 from bot4_platform.sources.exchange.client import HistoryClient
 from bot4_platform.sources.exchange.gaps import MINUTE_NS, find_gaps, report
-
-from .conftest import MARKET, NOW_MS, local_exchange
+from tests.local_exchange import MARKET, NOW_MS, local_exchange
 
 Connect = Callable[..., HistoryClient]
 DAY = "2024-08-07"

@@ -19,8 +19,7 @@ from bot4_platform.lake import Lake
 from bot4_platform.sources.exchange.backfill import backfill
 from bot4_platform.sources.exchange.client import HistoryClient
 from bot4_platform.sources.exchange.gaps import MINUTE_NS, Gap, Question, find_gaps, judge, report
-
-from .conftest import MARKET, local_exchange
+from tests.local_exchange import MARKET, local_exchange
 
 GAPS, MINUTES = 538, 717  # what SOURCES.md and a plain difference of neighbours say of gappy_1m.feather
 

@@ -14,8 +14,7 @@ from bot4_platform.sources.errors import SourceUnavailable
 from bot4_platform.sources.exchange.client import HistoryClient
 from bot4_platform.sources.exchange.funding import fetch_funding
 from bot4_platform.sources.exchange.trades import Spool, fetch_trades
-
-from .conftest import MARKET
+from tests.local_exchange import MARKET
 
 Connect = Callable[..., HistoryClient]
 DAY = "2024-08-09"  # half a day: it ends at the exchange's now
