@@ -84,7 +84,8 @@ def _raise(settings: PostgresSettings, database: str, error: Any) -> NoReturn:
     where = f"{settings.place}, database {database}"
     if state == LOCKED:
         raise DatabaseLocked(
-            f"{where}: locked by another session for {settings.lock_timeout_s} s; nothing was changed, run it again"
+            f"{where}: locked by another session for {settings.lock_timeout_s} s; what was not finished is not there, "
+            "run it again"
         ) from None
     lost = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) and not state
     if lost or state.startswith(GONE) or (not state and _speaks_of_a_lost_connection(text)):

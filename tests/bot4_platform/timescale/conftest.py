@@ -9,6 +9,7 @@ import pytest
 
 from bot4_platform.timescale.connection import connect
 from bot4_platform.timescale.settings import PostgresSettings
+from tests.bot4_platform.timescale.days import PART
 from tests.servers import Server, binaries, has_timescale
 
 _numbers = itertools.count(1)
@@ -89,3 +90,21 @@ def query() -> Callable[..., list[tuple[object, ...]]]:
             return rows
 
     return run
+
+
+@pytest.fixture
+def clock() -> Callable[[PostgresSettings, int], None]:
+    """Return what sets the market's clock of a database, which its policies go by."""
+
+    def set_to(settings: PostgresSettings, now_ns: int) -> None:
+        with connect(settings, autocommit=True) as db, db.cursor() as cursor:
+            cursor.execute(f"alter database {settings.database} set bot4.now_ns = '{now_ns}'")
+
+    return set_to
+
+
+@pytest.fixture
+def replayed(database: PostgresSettings, clock: Callable[[PostgresSettings, int], None]) -> PostgresSettings:
+    """A migrated database whose clock is at the end of the generated day."""
+    clock(database, PART.end_ns)
+    return database
