@@ -22,7 +22,7 @@ GROUP = "bot4.commands"
 SUMMARIES = {
     "archive": "Move days and segments older than the local window to S3.",
     "backup": "Back up everything under var/: journals, lake, models, databases, state.",
-    "bench": "Measure the hot path and the wire against named references.",
+    "bench": "Measure the hot path, the wire and the platform against named references.",
     "bus": "Follow the journal's events as topics, here or through Kafka.",
     "db": "Prepare and inspect the database of the services profile.",
     "demo": "Run the main job end to end and write a report.",

@@ -2,11 +2,22 @@
 
 import dagster as dg
 
-from bot4_platform.defs import candles, features, history, ingestion, lake, promotion, quality, training, volatility
+from bot4_platform.defs import (
+    candles,
+    features,
+    history,
+    ingestion,
+    lake,
+    maintenance,
+    promotion,
+    quality,
+    training,
+    volatility,
+)
 from bot4_platform.resources import Bot4Resource
 
 # In the order of the data's way.
-DOMAINS = (ingestion, lake, quality, candles, volatility, features, training, promotion, history)
+DOMAINS = (ingestion, lake, quality, candles, volatility, features, training, promotion, history, maintenance)
 
 defs = dg.Definitions.merge(
     *(domain.definitions() for domain in DOMAINS),

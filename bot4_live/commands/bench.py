@@ -3,25 +3,60 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import click
 
+# Benchmarks of other packages: functions `run(*, rows, runs, progress) -> Result`, imported when asked for.
+GROUP = "bot4.benchmarks"
+OURS = ("hot-path", "wire")
+
+
+def names() -> list[str]:
+    """Return the names of all benchmarks; nothing is imported."""
+    return [*OURS, *sorted(point.name for point in entry_points(group=GROUP))]
+
+
+class Benchmark(click.ParamType):
+    """One of `names`, looked up when the command runs."""
+
+    name = "benchmark"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name of a benchmark."""
+        if value not in names():
+            self.fail(f"{value!r} is not one of {', '.join(names())}", param, ctx)
+        return value
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return what help calls it."""
+        return f"[{'|'.join(names())}]"
+
 
 @click.command()
-@click.argument("name", type=click.Choice(["hot-path", "wire"]))
+@click.argument("name", type=Benchmark())
 @click.option(
     "--capture",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Frames to run on (default: the real capture beside the project, else the generator).",
 )
 @click.option("--messages", type=click.IntRange(min=2_000), help="How many frames of it (default: by benchmark).")
+@click.option("--rows", type=click.IntRange(min=1), help="Of the others: how many rows (default: by benchmark).")
 @click.option("--runs", type=click.IntRange(min=1), default=3, show_default=True, help="The best of this many.")
 @click.option("--no-compile", is_flag=True, help="hot-path: leave out the minute that compiling anew takes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(name: str, capture: Path | None, messages: int | None, runs: int, no_compile: bool, as_json: bool) -> None:
-    """Measure the hot path and the wire against named references.
+def command(
+    name: str,
+    capture: Path | None,
+    messages: int | None,
+    rows: int | None,
+    runs: int,
+    no_compile: bool,
+    as_json: bool,
+) -> None:
+    """Measure the hot path, the wire and the platform against named references.
 
     A figure that misses its bound while the machine is not quiet is inconclusive, not a pass.
     """
@@ -42,6 +77,9 @@ def command(name: str, capture: Path | None, messages: int | None, runs: int, no
             compile_time=not no_compile,
             progress=tell,
         )
+    elif name != "wire":
+        (point,) = entry_points(group=GROUP, name=name)
+        result = point.load()(rows=rows, runs=runs, progress=tell)
     else:
         from bot4_live.benchmarks import wire
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bot4_platform.journal_source import Seal, raw_log, seals
 from bot4_platform.lake import Lake
+from bot4_platform.retention.rules import RULES
 
 # Ledgers of a few rows, read over all days.
 STAYS = ("raw_segments",)
@@ -33,7 +34,7 @@ def candidates(lake: Lake, journal_dir: Path, days: int) -> Iterator[Candidate]:
     """Yield what is older than the window and still lies here, oldest first of each table."""
     newest = newest_days(lake)
     for table in sorted(lake.tables()):
-        if table in STAYS:
+        if table in STAYS or (table in RULES and RULES[table].span == "scratch"):
             continue
         for day, market in lake.partitions(table):
             path = lake.path(table, day, market)
