@@ -34,6 +34,7 @@ SUMMARIES = {
     "live": "Trade (paper): load the champion and quote.",
     "mode": "Show or change the control mode; re-arm after an emergency.",
     "platform": "Open the Dagster UI with every asset of the data platform.",
+    "quarantine": "List, show and release frames that the feed refused.",
     "record": "Journal a market from a venue or a capture.",
     "replay": "Run a journal's events through the engine and compare the commands.",
     "restore": "Restore what `bot4 backup` kept in STORE, each account whole or not at all.",

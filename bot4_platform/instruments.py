@@ -41,9 +41,13 @@ class Instruments:
     @classmethod
     def of(cls, lake: Lake) -> Instruments:
         """Return the lake's; an empty one where the table was not written."""
+        return cls.of_table(lake.read(TABLE)) if lake.exists(TABLE) else cls({})
+
+    @classmethod
+    def of_table(cls, table: pl.DataFrame) -> Instruments:
+        """Return those of the table `instruments`."""
         found: dict[str, list[tuple[int, Instrument]]] = {}
-        rows = lake.read(TABLE).iter_rows(named=True) if lake.exists(TABLE) else ()
-        for row in rows:
+        for row in table.iter_rows(named=True):
             found.setdefault(row["market"], []).append((row["valid_from_ns"], _instrument(row)))
         return cls(found)
 

@@ -61,3 +61,8 @@ def market_day(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 def day_start_ns(day: str) -> int:
     """Return the first nanosecond of a UTC day."""
     return (date.fromisoformat(day) - date(1970, 1, 1)).days * DAY_NS
+
+
+def day_of(ns: int) -> str:
+    """Return the UTC day of a time."""
+    return (date(1970, 1, 1) + timedelta(days=ns // DAY_NS)).isoformat()

@@ -68,22 +68,27 @@ def ticks(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> Iterator[dg.
     """
     from bot4_platform import journal_ticks
     from bot4_platform.journal_source import seals_of, segments
+    from bot4_platform.quarantine.frames import with_released
+    from bot4_platform.quarantine.overrides import tag
     from bot4_platform.tick_parts import appendable, keys_of, lacking, names_of
 
     part = market_day(context)
     folder = bot4.settings().journal_dir
     found = seals_of(folder, part)
     lake, closing = bot4.lake(), CLOSE_TAG in context.run.tags
-    fresh = lacking(lake, part, found, CODE_VERSION)
+    version = CODE_VERSION + tag(bot4.settings(), part.market)  # another set of released frames makes other ticks
+    fresh = lacking(lake, part, found, version)
     used = found if fresh is None else fresh
     frames = journal_ticks.ticks(segments(used), part, folder)
     again = fresh is None or not (fresh or closing) or not appendable(frames)
     if again and len(used) < len(found):
         used = found
         frames = journal_ticks.ticks(segments(used), part, folder)
+    if again:
+        frames = with_released(bot4.settings(), part, frames)
     for name, frame in frames.items():
         context.log.info(f"{name}: {frame.height} rows from {len(used)} of {len(found)} segments")
-        names = names_of(used, CODE_VERSION)
+        names = names_of(used, version)
         if again:
             result = lake.write(name, *part, frame, sources=names)
         else:

@@ -48,12 +48,13 @@ def read_with_eve(lake: "Lake", table: str, part: MarketDay) -> "pl.DataFrame":
 def mids_250ms(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.MaterializeResult:
     """Sample the quotes of one market day."""
     from bot4_platform.defs.volatility.mids import STEP_NS, sample_last
+    from bot4_platform.quarantine.frames import as_judged
     from bot4_platform.reporting import line_plot, written
     from bot4_platform.tables import TABLES
 
     part = market_day(context)
     lake = bot4.lake()
-    quotes = lake.read("quotes", *part).sort("recv_ns", "seq")
+    quotes = as_judged(lake, part, lake.read("quotes", *part)).sort("recv_ns", "seq")
     time, row = sample_last(quotes["recv_ns"].to_numpy())
     frame = quotes[row].select("seq", "bid_px", "ask_px", "recv_ns")
     frame = TABLES["mids_250ms"].conform(
@@ -129,6 +130,7 @@ def fill_intensity(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.
     """Fit at every mark of one market day."""
     from bot4_platform.defs.volatility.intensity import fit_intensity, reaches
     from bot4_platform.defs.volatility.mids import WINDOW_NS, fit_times, window
+    from bot4_platform.quarantine.frames import as_judged
     from bot4_platform.reporting import table, when, written
     from bot4_platform.tables import TABLES
 
@@ -136,7 +138,7 @@ def fill_intensity(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.
     lake = bot4.lake()
     marks = fit_times(lake.read("mids_250ms", *part)["time_ns"].to_numpy())
     time, mid = grid(lake, part)
-    trades = read_with_eve(lake, "trades", part).sort("recv_ns", "seq")
+    trades = as_judged(lake, part, read_with_eve(lake, "trades", part)).sort("recv_ns", "seq")
     at, price, sell = (trades[name].to_numpy() for name in ("recv_ns", "price", "sell"))
     rows, reach = [], None
     for mark in marks:
