@@ -1,4 +1,4 @@
-"""The account's Dagster instance: its DAGSTER_HOME is `var/<account>/dagster`, with the root dagster.yaml in it."""
+"""The account's Dagster instance: its DAGSTER_HOME is `var/<account>/dagster`, with the dagster.yaml of its profile."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from pathlib import Path
 
 import dagster as dg
 
-from bot4_live.settings import PROJECT_ROOT, Settings
+from bot4_live.settings import Settings
 from bot4_platform.settings import dagster_home
+from bot4_platform.stores import dagster_yaml
 
 
 def prepare_home(settings: Settings) -> Path:
     """Create the account's DAGSTER_HOME and put the project's dagster.yaml there; return the folder."""
     home = dagster_home(settings)
     home.mkdir(parents=True, exist_ok=True)
-    wanted = (PROJECT_ROOT / "dagster.yaml").read_text()
+    wanted = dagster_yaml(settings).read_text()
     target = home / "dagster.yaml"
     if not target.exists() or target.read_text() != wanted:
         target.write_text(wanted)

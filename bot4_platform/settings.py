@@ -18,7 +18,7 @@ from bot4_platform.archive.settings import ArchiveSettings
 from bot4_platform.bus.settings import BusSettings
 from bot4_platform.retention.settings import DiskSettings, RetentionSettings
 from bot4_platform.sources.settings import SourcesSettings
-from bot4_platform.timescale.settings import PostgresSettings
+from bot4_platform.timescale.settings import PostgresSettings, StoresSettings
 
 MarketName = Annotated[str, Field(pattern=r"^[a-z0-9_]+:[A-Z0-9][A-Z0-9._-]{1,39}$")]
 
@@ -49,6 +49,7 @@ class PlatformSettings(BaseSettings):
     disk: DiskSettings = DiskSettings()
     bus: BusSettings = BusSettings()
     postgres: PostgresSettings = PostgresSettings()
+    stores: StoresSettings = StoresSettings()
 
 
 @lru_cache(maxsize=1)

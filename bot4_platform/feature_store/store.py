@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bot4_live.settings import Settings
 from bot4_platform.feature_store.lean import without_torch
 from bot4_platform.settings import FEATURE_REPO
+from bot4_platform.stores import feast_registry
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -25,7 +26,7 @@ def open_store(settings: Settings) -> FeatureStore:
     raw = yaml.safe_load((FEATURE_REPO / "feature_store.yaml").read_text())
     folder = settings.online_store.parent
     folder.mkdir(parents=True, exist_ok=True)
-    raw["registry"] = str(folder / "registry.db")
+    raw["registry"] = feast_registry(settings)
     raw["online_store"]["path"] = str(settings.online_store)
     raw["offline_store"]["lake_dir"] = str(settings.lake_dir)
     store = FeatureStore(config=RepoConfig(**raw, repo_path=FEATURE_REPO))

@@ -1,4 +1,4 @@
-"""The model registry: MLflow over SQLite in the account's folder, spoken to without a server.
+"""The model registry: MLflow over SQLite in the account's folder (or PostgreSQL, `stores`), spoken to without a server.
 
 Artifacts are text and images; no pickle is written or read. A model version carries a bundle (bot4_live.models.bundle)
 as its source, its digest and evidence as tags. Aliases: champion, challenger, previous.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot4_live.settings import Settings
+from bot4_platform.stores import mlflow_url
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,8 +28,8 @@ TAG = "bot4."
 
 
 def tracking_uri(settings: Settings) -> str:
-    """Return MLflow's URI of the account, for tracking and registry alike."""
-    return f"sqlite:///{settings.root / 'mlflow' / 'mlflow.db'}"
+    """Return MLflow's URI of the account, for tracking and registry alike. It may carry a password."""
+    return mlflow_url(settings).get_secret_value()
 
 
 def artifact_root(settings: Settings) -> Path:

@@ -54,3 +54,19 @@ class PostgresSettings(BaseModel):
         given = {"sslmode": self.sslmode, "connect_timeout": str(self.connect_timeout_s)} | (options or {})
         query = urlencode(given, quote_via=quote)
         return SecretStr(f"postgresql{driver}://{login}@{self.host}:{self.port}/{database or self.database}?{query}")
+
+
+Store = Annotated[
+    Literal["profile", "files", "postgres"], Field(description="profile: files in `embedded`, postgres in `services`")
+]
+
+
+class StoresSettings(BaseModel):
+    """Which parts keep their records on the server; `ticks`: whether ticks and candles are copied there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dagster: Store = "profile"
+    mlflow: Store = "profile"
+    feast: Store = "profile"
+    ticks: Store = "profile"
