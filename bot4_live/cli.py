@@ -25,6 +25,7 @@ SUMMARIES = {
     "bench": "Measure the hot path, the wire and the platform against named references.",
     "bus": "Follow the journal's events as topics, here or through Kafka.",
     "db": "Prepare and inspect the database of the services profile.",
+    "data": "Import and export history files: candles, trades, quotes.",
     "demo": "Run the main job end to end and write a report.",
     "doctor": "Say what this machine has and lacks.",
     "exchange": "Serve the simulated exchange (Binance USD-M's protocol) on loopback.",

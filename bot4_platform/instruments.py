@@ -18,7 +18,7 @@ from bot4_live.events import HEADER_SIZE, MARKET_KINDS, Kind
 from bot4_live.instrument import E8, Instrument
 from bot4_live.journal.reader import Segment, read_segment
 from bot4_platform.journal_source import seals
-from bot4_platform.lake import Lake
+from bot4_platform.lake import Lake, Written
 from bot4_platform.tables.instruments import INSTRUMENTS, RULES
 
 if TYPE_CHECKING:
@@ -81,6 +81,12 @@ def keep(lake: Lake, rows: list[dict[str, Any]]) -> int:
     added = lake.append(SIGHTINGS, "", "", pl.DataFrame(rows, schema=INSTRUMENTS[SIGHTINGS].schema())).rows
     lake.compact(SIGHTINGS, "", "")
     return added
+
+
+def refresh(lake: Lake) -> tuple[pl.DataFrame, Written]:
+    """Write the table of all sightings; return it and what was written."""
+    table = intervals(lake.read(SIGHTINGS))
+    return table, lake.write(TABLE, "", "", table)
 
 
 def journaled(journal_dir: Path) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from bot4_platform.schemas import read_schema
 from bot4_platform.tables import TABLES, Table
 
 # A row's time is the first of these that its table has; what counts ticks, and what counts lots.
-TIMES = ("exch_ns", "event_ns", "minute_ns", "open_ns", "start_ns", "time_ns")
+TIMES = ("exch_ns", "open_ns", "minute_ns", "start_ns", "event_ns", "time_ns")
 PRICES = ("price", "open", "high", "low", "close", "bid_px", "ask_px", "average_price")
 QUANTITIES = ("qty", "volume", "bid_qty", "ask_qty", "lots")
 _MARKET = r"regexp_replace(market, '^([a-z0-9_]*?)_([A-Z0-9_]+)$', '\1:\2')"

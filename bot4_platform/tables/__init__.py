@@ -4,6 +4,7 @@ A domain has a file here with a dict of its own; `TABLES` is all of them.
 """
 
 from bot4_platform.tables.features import FEATURES
+from bot4_platform.tables.imported import IMPORTED
 from bot4_platform.tables.instruments import INSTRUMENTS
 from bot4_platform.tables.market import MARKET
 from bot4_platform.tables.marts import MARTS
@@ -16,6 +17,7 @@ from bot4_platform.tables.volatility import VOLATILITY
 
 TABLES: dict[str, Table] = {
     **FEATURES,
+    **IMPORTED,
     **INSTRUMENTS,
     **MARKET,
     **MARTS,

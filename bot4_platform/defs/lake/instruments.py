@@ -28,7 +28,7 @@ def instruments(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.Mat
             f"no sealed segment in {bot4.settings().journal_dir} names an instrument: record a market first, "
             "or end the session that records it so that its last segment is sealed"
         )
-    frame = known.intervals(lake.read(known.SIGHTINGS))
+    frame, result = known.refresh(lake)
     context.log.info(f"{new} new sightings, {frame.height} versions of {frame['market'].n_unique()} markets")
     shown = [
         (row["market"], row["version"], when(row["seen_ns"]), row["tick_e8"] / 1e8, row["lot_e8"] / 1e8,
@@ -37,7 +37,7 @@ def instruments(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.Mat
     ]  # fmt: skip
     header = ("market", "version", "seen", "tick", "lot", "min notional", "maker bp", "taker bp", "source")
     return dg.MaterializeResult(
-        metadata=written(lake.write(known.TABLE, "", "", frame))
+        metadata=written(result)
         | {"new_sightings": new, "markets": frame["market"].n_unique(), "versions": table(header, shown)}
     )
 
