@@ -11,13 +11,14 @@ from bot4_platform.defs import (
     maintenance,
     promotion,
     quality,
+    sources,
     training,
     volatility,
 )
 from bot4_platform.resources import Bot4Resource
 
 # In the order of the data's way.
-DOMAINS = (ingestion, lake, quality, candles, volatility, features, training, promotion, history, maintenance)
+DOMAINS = (ingestion, sources, lake, quality, candles, volatility, features, training, promotion, history, maintenance)
 
 defs = dg.Definitions.merge(
     *(domain.definitions() for domain in DOMAINS),

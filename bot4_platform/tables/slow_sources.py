@@ -69,4 +69,23 @@ SLOW_SOURCES = {
         {**KNOWN, "release": "Int64", "name": "String", "series": "String"},
         ("event_ns", "release"), ("id",),
     ),
+    "onchain_signals": Table(
+        "quarters of an hour on chain; net inflow: into exchanges less out of them, of whale transfers only",
+        KNOWN
+        | dict.fromkeys(
+            ("blocks", "whales", "whale_cents", "inflow_cents", "outflow_cents", "between_cents", "net_inflow_cents",
+             "minted_cents", "burned_cents", "swaps", "swap_cents"), "Int64",
+        ),
+        ("event_ns",), ("id",),
+    ),
+    "news_signals": Table(
+        "quarters of an hour of news; `tone` weighted by impact, null without one",
+        {**KNOWN, "stories": "Int64", "impact": "Float64", "largest_impact": "Float64", "tone": "Float64"},
+        ("event_ns",), ("id",),
+    ),
+    "social_signals": Table(
+        "quarters of an hour of posts, by coin and for ALL; `sentiment` the mean of the authors' means, spam left out",
+        {**KNOWN, "coin": "String", "posts": "Int64", "voices": "Int64", "spam": "Int64", "sentiment": "Float64"},
+        ("event_ns", "coin"), ("id",),
+    ),
 }  # fmt: skip

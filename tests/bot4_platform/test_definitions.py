@@ -17,7 +17,7 @@ from bot4_live.settings import Settings
 from bot4_platform.definitions import defs
 from bot4_platform.resources import Bot4Resource
 
-ASSETS = 52
+ASSETS = 63
 ROOT = Path(__file__).resolve().parents[2]
 
 

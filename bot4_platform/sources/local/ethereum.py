@@ -18,7 +18,7 @@ from bot4_platform.sources.ethereum.abi import ZERO, Event
 from bot4_platform.sources.local.http import LocalServer, Reply, Request
 
 SLOT_S = 12
-EARLIER_S = 3600  # between the empty blocks before the first: cheap to read past
+EARLIER_S = 90_000  # between the empty blocks before the first: cheap to read past
 PARITY = 2**96
 OTHERS = 24  # addresses without a label
 GENESIS = "0x" + "0" * 64
@@ -52,7 +52,7 @@ class ChainBlock:
 class Chain:
     """Blocks from `first` on, a slot apart, the first at `start_s` (Unix seconds)."""
 
-    def __init__(self, *, seed: int = 1, first: int = 100_000, start_s: int, blocks: int) -> None:
+    def __init__(self, *, seed: int = 1, first: int = 5_000, start_s: int, blocks: int) -> None:
         """Make `blocks` blocks."""
         self.seed, self.first, self.start_s = seed, first, start_s
         self.branch = 0

@@ -75,7 +75,7 @@ def test_a_page_past_our_own_limit_makes_the_range_smaller(server: LocalNode, ch
 
 def test_one_block_that_is_too_much_is_said_so(server: LocalNode, chain: Chain) -> None:
     server.most_logs = 0
-    with pytest.raises(SourceRefused, match=r"the logs of block 1000.. alone are too many"):
+    with pytest.raises(SourceRefused, match=r"the logs of block \d+ alone are too many"):
         all_logs(node_at(server), chain, 50)
 
 
