@@ -15,13 +15,16 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bot4_platform.settings import DBT_DIR
+
+if TYPE_CHECKING:
+    from bot4_platform.timescale.settings import PostgresSettings
 
 MANIFEST = DBT_DIR / "manifest.json"
 
@@ -75,20 +78,20 @@ def build(
     market: str,
     target_path: Path,
     *,
-    target: str = "duckdb",
+    server: PostgresSettings | None = None,
     select: Iterable[str] = (),
     markets: Iterable[str] = (),
-    environment: Mapping[str, str] | None = None,
 ) -> list[Outcome]:
-    """Run models and their tests on one partition; duckdb's marts land in `out_dir` as `<model>.parquet`.
+    """Run models and their tests on one partition; the marts land in `out_dir` as `<model>.parquet`.
 
-    `select` names models, which are built with all that they are made of; without it all are. `markets` are those of a
-    model over several. `environment` is for a target that needs more (PGHOST ...). Returns the outcomes in order of
-    completion, also when some failed; a test runs when all that it looks at was built. Raises ValueError when dbt did
-    not get as far as running anything.
+    With a `server` they are built there instead, out of its tables, as rows of `marts.<model>`. `select` names models,
+    which are built with all that they are made of; without it all are. `markets` are those of a model over several.
+    Returns the outcomes in order of completion, also when some failed; a test runs when all that it looks at was
+    built. Raises ValueError when dbt did not get as far as running anything.
     """
     variables = {"DBT_LAKE": str(lake_dir), "DBT_OUT": str(out_dir), "DBT_DAY": day, "DBT_MARKET": market}
-    variables |= {"DBT_MARKETS": ",".join(markets)} | dict(environment or {})
+    variables |= {"DBT_MARKETS": ",".join(markets)} | ({} if server is None else _login(server))
+    target = "duckdb" if server is None else "postgres"
     chosen = [f"+{name}" for name in select]
     arguments = ["build", "--target", target, *(["--select", *chosen] if chosen else [])]
     spent: Counter[str] = Counter()
@@ -199,6 +202,14 @@ def _invoke(
     target_path.mkdir(parents=True, exist_ok=True)
     with _lock, _environment(variables):
         return dbtRunner(callbacks=[on_event] if on_event else []).invoke([*flags, *arguments, *map(str, where)])
+
+
+def _login(server: PostgresSettings) -> dict[str, str]:
+    """Return what dbt/profiles.yml asks for; dbt keeps what begins with DBT_ENV_SECRET_ out of all it writes."""
+    return {
+        "PGHOST": server.host, "PGPORT": str(server.port), "PGUSER": server.user, "PGDATABASE": server.database,
+        "PGSSLMODE": server.sslmode, "DBT_ENV_SECRET_PGPASSWORD": server.password.get_secret_value(),
+    }  # fmt: skip
 
 
 @contextmanager

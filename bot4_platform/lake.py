@@ -337,7 +337,7 @@ class Lake:
 def market_of(folder: str) -> str:
     """Return the market whose partitions lie in a folder `market=<venue>_<SYMBOL>`; a symbol has no small letters."""
     name = folder.removeprefix("market=")
-    found = re.fullmatch(r"(.*?)_([A-Z0-9_]+)", name)
+    found = re.fullmatch(r"(.*?)_([A-Z0-9][A-Z0-9_.-]*)", name)
     return f"{found[1]}:{found[2]}" if found else name
 
 

@@ -14,7 +14,7 @@
 {%- if table == 'trades' -%}
 {#- The hypertable has the ticks of all markets by exchange time. -#}
 (
-    select seq, recv_ns, exch_ns, trade_id, price, qty, sell from {{ source('lake', 'trades') }}
+    select seq, recv_ns, exch_ns, trade_id, price, qty, sell from market.market_ticks
     where exchange = '{{ run_market().split(":")[0] }}' and symbol = '{{ run_market().split(":")[1] }}'
       and exch_ns >= {{ day_ns() }} and exch_ns < {{ day_ns() }} + 86400000000000
 )

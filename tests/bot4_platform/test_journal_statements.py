@@ -14,9 +14,6 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from bot4_live.events import Field, Flag, Kind, Source, header_of, new_record, slots_of, value_slot
-from bot4_live.instrument import BTCUSDT_USDM
-from bot4_live.journal.local import LocalJournal
-from bot4_live.market.import_capture import segment_header
 from bot4_live.settings import Settings
 from bot4_platform import journal_ticks
 from bot4_platform.journal_source import seals, seals_of, segments
@@ -24,6 +21,7 @@ from bot4_platform.journal_statements import homeless_values
 from bot4_platform.lake import Lake
 from bot4_platform.partitions import MarketDay
 from bot4_platform.run import materialize
+from tests.journals import write_session
 
 DAY_START = 1_723_075_200 * 10**9
 TODAY = MarketDay("2024-08-08", "binance_usdm:BTCUSDT")
@@ -46,20 +44,7 @@ def statement(kind: Kind, at: int, a: int, values: list[tuple[int, str]], *, fla
 
 
 def write(folder: Path, records: list[np.ndarray], *, first_seq: int = 1, shift: int = 0) -> None:
-    """Journal records as a session of its own, in the order given."""
-    header = segment_header(BTCUSDT_USDM, first_seq, DAY_START + shift, account="test", shift_ns=shift)
-    session = new_record(Kind.SESSION, 1)
-    header_of(session)["recv_ns"] = DAY_START + shift
-    with LocalJournal(folder, header, segment_bytes=8 << 20) as journal:
-        for seq, record in enumerate([session, *records], first_seq):
-            made = record.copy()
-            head = header_of(made)
-            head["seq"] = seq
-            if seq > first_seq:
-                head["recv_ns"] += shift
-                head["exch_ns"] += shift if head["exch_ns"] else 0
-                head["a"] += shift if head["kind"] == Kind.FUNDING and head["a"] else 0
-            journal.append(made)
+    write_session(folder, records, DAY_START, first_seq=first_seq, shift=shift)
 
 
 def read(folder: Path, part: MarketDay = TODAY) -> dict[str, pl.DataFrame]:

@@ -130,3 +130,14 @@ def test_no_room_keeps_the_old_partition(tmp_path: Path) -> None:
     assert b"Error" in done.stderr
     assert lake.read("numbers", DAY, MARKET)["a"].to_list() == [1, 2]
     assert [path for path in (tmp_path / ".staging").iterdir() if str(os.getpid()) in path.name] == []
+
+
+@pytest.mark.parametrize(
+    "market",
+    ["binance_usdm:1000SHIBUSDT", "binance_coinm:BTCUSD_PERP", "kraken:BTC-USD", "deribit:BTC-USD-20211231-0.5-C"],
+)
+def test_the_names_of_all_venues_come_back(tmp_path: Path, market: str) -> None:
+    lake = Lake(tmp_path)
+    lake.write("numbers", DAY, market, pl.DataFrame({"a": [1]}))
+    assert lake.partitions("numbers") == [(DAY, market)]
+    assert lake.read("numbers", DAY, market)["a"].to_list() == [1]
