@@ -15,6 +15,7 @@ from bot4_platform.sources.errors import BadPage
 
 T = TypeVar("T", bound=msgspec.Struct)
 FUTURE_NS = 5_000_000_000  # by which a source's clock may be ahead of ours
+NOT_FINITE = ("nan", "inf", "infinity")
 LARGEST_NS = 2**63 - 1
 UNREADABLE = (msgspec.ValidationError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError)
 
@@ -67,7 +68,8 @@ def check_rows(
             row = msgspec.convert(raw if parse is None else parse(raw), kind, strict=strict)
             wrong = _numbers(row, signed) or _time(event_ns(row), now_ns)
         except UNREADABLE as error:
-            bad.append(Rejected("schema", str(error) or type(error).__name__, raw_bytes(raw)))
+            rule = "not_finite" if _says_nan(raw) else "schema"  # a parser may fall over one
+            bad.append(Rejected(rule, str(error) or type(error).__name__, raw_bytes(raw)))
             continue
         if wrong is None:
             wrong = next((found for rule in own if (found := rule(row)) is not None), None)
@@ -90,6 +92,16 @@ def raw_bytes(raw: Any) -> bytes:
     if isinstance(raw, str):
         return raw.encode(errors="replace")
     return json.dumps(raw, default=str).encode()
+
+
+def _says_nan(raw: Any) -> bool:
+    values = raw.values() if isinstance(raw, dict) else raw if isinstance(raw, list) else ()
+    return any(
+        value.strip("+- ").lower() in NOT_FINITE
+        if isinstance(value, str)
+        else isinstance(value, (float, Decimal)) and not math.isfinite(value)
+        for value in values
+    )
 
 
 def _signed(kind: type[msgspec.Struct]) -> frozenset[str]:
