@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot4_platform.lake import Lake, Written
 from bot4_platform.sources.days import day_start_ns
@@ -63,13 +63,15 @@ def fetch_candles(
     with locked(lake, CANDLES, day, market):
         known = lake.read(CANDLES, day, market) if lake.exists(CANDLES, day, market) else TABLES[CANDLES].empty()
         have = set(known["minute_ns"].to_list())
-        rows, rejected, spoiled = _ask(client, market, units, have, (first, to), now_ns)
+        gaps_before, question = read_gaps(lake, day, market), Question(now_ns, frozenset(), int(confirm_after_s * 1e9))
+        settled = {at for gap in gaps_before if question.settled(gap) for at in gap.span()}
+        rows, rejected, spoiled = _ask(client, market, units, have | settled, (first, to), now_ns)
         new = pl.DataFrame(
             [_candle(row, units, now_ns) for at, row in rows.items() if at not in have], TABLES[CANDLES].schema()
         )
         kept = pl.concat([known, new])
-        question = Question(now_ns, frozenset(spoiled), int(confirm_after_s * 1e9))
-        gaps = judge(kept["minute_ns"].to_list(), first, to, read_gaps(lake, day, market), question)
+        question = replace(question, rejected=frozenset(spoiled))
+        gaps = judge(kept["minute_ns"].to_list(), first, to, gaps_before, question)
         quarantine(lake, f"{client.venue.name}_candles", day, market, rejected, now_ns=now_ns)
         written = lake.write(CANDLES, day, market, kept)
         table = lake.write(TABLE, day, market, gap_frame(gaps))

@@ -1,7 +1,8 @@
 """Gaps: minutes that history lacks. Each is a row with a cause, and none is ever filled.
 
 `unconfirmed`: the venue was asked once, and gave what lies around it: its outage, or a loss on our way. `venue`: it was
-asked again later and still has nothing. `quarantined`: something came for the minute and was no candle.
+asked again later and still has nothing; sooner than that nobody asks. `quarantined`: something came for the minute and
+was no candle.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ class Gap:
         """Return how many minutes are missing."""
         return (self.last_ns - self.first_ns) // MINUTE_NS + 1
 
+    def span(self) -> range:
+        """Return its minutes."""
+        return range(self.first_ns, self.last_ns + 1, MINUTE_NS)
+
     def row(self) -> dict[str, int | str]:
         """Return its row of `history_gaps`."""
         return {
@@ -53,6 +58,10 @@ class Question:
     rejected: frozenset[int] = frozenset()
     confirm_after_ns: int = 0
 
+    def settled(self, gap: Gap) -> bool:
+        """Return whether it is too soon to ask after a gap again; what was quarantined is asked for every time."""
+        return gap.cause != QUARANTINED and self.now_ns - gap.last_asked_ns < self.confirm_after_ns
+
 
 def find_gaps(minutes: Iterable[int], first_ns: int, to_ns: int) -> Iterator[tuple[int, int]]:
     """Yield (first, last) of each run of minutes missing in [first_ns, to_ns), given those that are there."""
@@ -68,8 +77,8 @@ def find_gaps(minutes: Iterable[int], first_ns: int, to_ns: int) -> Iterator[tup
 
 
 def judge(minutes: Iterable[int], first_ns: int, to_ns: int, known: list[Gap], question: Question) -> list[Gap]:
-    """Return the gaps of a day after the venue was asked for all of them, by what was known before."""
-    before = {at: gap for gap in known for at in range(gap.first_ns, gap.last_ns + 1, MINUTE_NS)}
+    """Return the gaps of a day after the venue was asked for those not settled, by what was known before."""
+    before = {at: gap for gap in known for at in gap.span()}
     found: list[Gap] = []
     for first, last in find_gaps(minutes, first_ns, to_ns):
         for at in range(first, last + 1, MINUTE_NS):
@@ -85,12 +94,12 @@ def _judge_minute(at: int, before: Gap | None, question: Question) -> Gap:
     now = question.now_ns
     if before is None:
         return Gap(at, at, QUARANTINED if at in question.rejected else UNCONFIRMED, 1, now, now)
+    if question.settled(before):
+        return replace(before, first_ns=at, last_ns=at)
     if at in question.rejected:
         cause = QUARANTINED
-    elif before.cause == VENUE or now - before.first_asked_ns >= question.confirm_after_ns:
-        cause = VENUE
     else:
-        cause = before.cause
+        cause = VENUE  # asked again, long enough after, and nothing still
     return Gap(at, at, cause, before.asked + 1, before.first_asked_ns, now)
 
 
