@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,16 +26,16 @@ if TYPE_CHECKING:
 ROWS = 10_000_000
 PART = MarketDay("2024-08-08", "binance_usdm:BTCUSDT")
 HIGHER = frozenset({"write_rows_per_s", "pyarrow_rows_per_s"})
-RATIOS = frozenset({"write_vs_pyarrow", "write_vs_pyarrow_default", "candles_vs_duckdb"})
+RATIOS = frozenset({"write_vs_pyarrow", "write_vs_pyarrow_default", "candles_vs_duckdb", "candles_vs_duckdb_plain"})
 MODELS = ("model.bot4.stg_trades", "model.bot4.candles_1m")
 BY_HAND = """
 COPY (
     SELECT
         exch_ns // 60000000000 * 60000000000 AS minute_ns,
-        first(price ORDER BY exch_ns, trade_id) AS open,
+        {open} AS open,
         max(price) AS high,
         min(price) AS low,
-        last(price ORDER BY exch_ns, trade_id) AS close,
+        {close} AS close,
         sum(qty)::BIGINT AS volume,
         sum(price * qty)::BIGINT AS vwap_num,
         sum(qty)::BIGINT AS vwap_den,
@@ -44,12 +45,17 @@ COPY (
     ORDER BY minute_ns
 ) TO '{target}' (FORMAT parquet)
 """
+_PLACE = "exch_ns::HUGEINT * 18446744073709551616 + trade_id"
+# What one would write first, and what is faster: both columns of the order as one number of 128 bits.
+PLAIN = ("first(price ORDER BY exch_ns, trade_id)", "last(price ORDER BY exch_ns, trade_id)")
+FAST = (f"arg_min(price, {_PLACE})", f"arg_max(price, {_PLACE})")
 NOTES = {
     "write_vs_pyarrow": "rows a second of Lake.write over those of pyarrow.parquet.write_table: the same sorted table, "
     "row groups, snappy, fsync; pyarrow without dictionaries, its faster way here; >= 0.8",
     "write_vs_pyarrow_default": "the same over pyarrow with its default of dictionaries",
     "candles_s": "the SQL of dbt's candles_1m with what it is made of, over the same table: the adapter's own timing",
-    "candles_vs_duckdb": "times slower than one COPY of hand-written SQL in DuckDB; <= 1.5",
+    "candles_vs_duckdb": "times slower than one COPY of hand-written SQL in DuckDB, the fastest that we know; <= 1.5",
+    "candles_vs_duckdb_plain": "the same, over SQL with ordered aggregates, as one would write it first",
     "dbt_overhead_s": "of one build beside the SQL: planning, compiling, the tests of these models",
 }
 
@@ -132,16 +138,18 @@ def candles(lake: Lake, folder: Path) -> dict[str, float]:
     import polars as pl
 
     made, sql_s, overhead_s = dbt_candles(lake, folder)
-    target = folder / "candles_by_hand.parquet"
-    query = BY_HAND.format(trades=lake.path("trades", *PART), target=target)
-    with duckdb.connect() as connection:  # the better of two: what a connection does once is not the SQL's
-        reference_s = min(timed(lambda: connection.execute(query)) for _ in range(2))
-    if not pl.read_parquet(made).select(pl.read_parquet(target).columns).equals(pl.read_parquet(target)):
-        raise ValueError("dbt's candles differ from those by hand: the benchmark compares two different things")
+    target, times = folder / "candles_by_hand.parquet", {}
+    for name, (first, last) in {"plain": PLAIN, "fast": FAST}.items():
+        query = BY_HAND.format(trades=lake.path("trades", *PART), target=target, open=first, close=last)
+        with duckdb.connect() as connection:  # the better of two: what a connection does once is not the SQL's
+            times[name] = min(timed(partial(connection.execute, query)) for _ in range(2))
+        if not pl.read_parquet(made).select(pl.read_parquet(target).columns).equals(pl.read_parquet(target)):
+            raise ValueError("dbt's candles differ from those by hand: the benchmark compares two different things")
     return {
         "candles_s": round(sql_s, 4),
-        "duckdb_s": round(reference_s, 4),
-        "candles_vs_duckdb": round(sql_s / reference_s, 3),
+        "duckdb_s": round(min(times.values()), 4),
+        "candles_vs_duckdb": round(sql_s / min(times.values()), 3),
+        "candles_vs_duckdb_plain": round(sql_s / times["plain"], 3),
         "dbt_overhead_s": round(overhead_s, 3),
     }
 

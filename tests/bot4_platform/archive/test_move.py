@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -210,6 +211,19 @@ def test_killed_between_any_two_steps_it_goes_on(
     assert sum(not one.sent for one in moved) >= 1
     assert lake.read("numbers", OLD, MARKET).height == 15_000
     assert len(s3.objects()) == 5
+
+
+def test_a_fetch_that_does_not_fit(account: Settings, where: ArchiveSettings) -> None:
+    archive(account, where)
+    lake, limits = Lake(account.lake_dir), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            lake.read("numbers", OLD[0], MARKET)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list((account.lake_dir / ".archive").iterdir()) == []
+    assert lake.read("numbers", OLD[0], MARKET).equals(frame(OLD[0]))
 
 
 def test_two_at_once(account: Settings, where: ArchiveSettings) -> None:

@@ -20,7 +20,7 @@ from bot4_platform.tables import TABLES
 ROOT = Path(__file__).resolve().parents[3]
 METRICS = {
     "write_rows_per_s", "write_vs_pyarrow", "write_vs_pyarrow_default", "pyarrow_rows_per_s", "candles_s", "duckdb_s",
-    "candles_vs_duckdb", "dbt_overhead_s",
+    "candles_vs_duckdb", "candles_vs_duckdb_plain", "dbt_overhead_s",
 }  # fmt: skip
 
 

@@ -61,6 +61,37 @@ def test_a_table_that_does_not_fit(settings, disk):
     assert staged(settings) == []
 
 
+def test_rows_added_to_a_full_disk(settings, disk):
+    """The part does not fit: the partition is as it was; with room again, the same rows come in once."""
+    lake = Lake(settings.lake_dir)
+    lake.write("trades", *TODAY, trades(10))
+    fill(disk / "ballast")
+    with pytest.raises(OSError, match="No space left on device"):
+        lake.append("trades", *TODAY, trades(20_000))
+    assert lake.read("trades", *TODAY).equals(trades(10))
+    assert staged(settings) == []
+    os.unlink(disk / "ballast")
+    for _ in range(2):
+        lake.append("trades", *TODAY, trades(20_000))
+    assert lake.read("trades", *TODAY).equals(trades(20_000))
+
+
+def test_a_compaction_that_does_not_fit(settings, disk):
+    lake = Lake(settings.lake_dir)
+    for count in (10, 5000, 20_000):
+        lake.append("trades", *TODAY, trades(count))
+    files = lake.files("trades", *TODAY)
+    assert len(files) == 3
+    fill(disk / "ballast")
+    with pytest.raises(OSError, match="No space left on device"):
+        lake.compact("trades", *TODAY)
+    assert lake.files("trades", *TODAY) == files
+    assert lake.read("trades", *TODAY).equals(trades(20_000))
+    os.unlink(disk / "ballast")
+    assert lake.compact("trades", *TODAY).files == 3
+    assert lake.read("trades", *TODAY).equals(trades(20_000))
+
+
 @pytest.mark.slow
 def test_candles_that_do_not_fit(settings, disk):
     lake = Lake(settings.lake_dir)
