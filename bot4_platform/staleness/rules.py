@@ -79,7 +79,8 @@ TIME_COLUMNS = (
 # No data of their own, or such that may rightly never come: as current as what they are made from.
 AS_INPUTS = frozenset({
     "quarantine", "source_quarantine", "funding", "liquidations", "tickers", "onchain_transfers", "dex_swaps",
-    "stablecoin_supply", "stg_trades", "feature_state", "data_docs", "baseline_model", "lightgbm_model",
+    "stablecoin_supply", "pass_rates", "feature_drift", "venue_agreement", "quality_page", "stg_trades",
+    "feature_state", "data_docs", "baseline_model", "lightgbm_model",
 })  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from bot4_live.settings import Settings
 from bot4_platform.definitions import defs
 from bot4_platform.resources import Bot4Resource
 
-ASSETS = 63
+ASSETS = 66
 ROOT = Path(__file__).resolve().parents[2]
 
 

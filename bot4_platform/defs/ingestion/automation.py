@@ -13,7 +13,7 @@ from bot4_platform.resources import Bot4Resource
 market_day_job = dg.define_asset_job(
     "market_day",
     selection=dg.AssetSelection.groups("ingestion", "lake", "candles", "marts")
-    | dg.AssetSelection.assets("minute_profiles", "features", "feature_state"),
+    | dg.AssetSelection.assets("minute_profiles", "features", "feature_state", "pass_rates", "feature_drift"),
     description="Everything of one exchange day of one market, from sealed segments to features.",
 )
 

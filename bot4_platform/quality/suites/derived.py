@@ -149,4 +149,23 @@ DERIVED = (
          Expectation("CompoundColumnsToBeUnique", "One state a market and day.", {"column_list": ["market", "day"]})),
         columns=("last_seq",), days=7,
     ),
+    Suite(
+        "pass_rates", "pass_rates", "Counts by table and rule.",
+        (between("frames", 0, 10**10, "A count of a day."),
+         Expectation("CompoundColumnsToBeUnique", "A rule is counted once a table, market and day.",
+                     {"column_list": ["market", "day", "table", "rule"]})),
+        days=0,
+    ),
+    Suite(
+        "feature_drift", "feature_drift", "Drift by feature.",
+        (one_of("verdict", ("stable", "moved", "drifted", "few"), "Every feature has a verdict."),
+         between("psi", 0, 30, "A sum of terms that are not negative; with floored shares it is finite."),
+         between("ks", 0, 1, "A distance of distribution functions.")),
+        days=7,
+    ),
+    Suite(
+        "venue_agreement", "venue_agreement", "Mids of two venues.",
+        (between("within", 0, 1, "A share."), between("seconds", 1, 86_400, "Seconds of a day.")),
+        days=7,
+    ),
 )  # fmt: skip
