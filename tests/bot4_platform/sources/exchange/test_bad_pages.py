@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot4_platform.lake import Lake
@@ -18,6 +18,7 @@ from bot4_platform.sources.exchange.candles import CandleDay, fetch_candles
 from bot4_platform.sources.exchange.client import HistoryClient
 from bot4_platform.sources.exchange.funding import fetch_funding
 from bot4_platform.sources.exchange.trades import fetch_trades
+from bot4_platform.sources.settings import HttpSettings
 from tests.http_script import Answer, Script, serve
 from tests.local_exchange import MARKET
 
@@ -43,13 +44,29 @@ def trade(number: int, **wrong: Any) -> dict[str, Any]:
     return {"a": number, "p": "61000.1", "q": "0.5", "f": 1, "l": 1, "T": START_MS + number, "m": False} | wrong
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[Script]:
+    with serve() as script:
+        yield script
+
+
+@pytest.fixture(scope="module")
+def client(server: Script) -> Iterator[HistoryClient]:
+    """Return a client that all tests share: it takes longer to make than a day to fetch."""
+    dressed(server)
+    made = HistoryClient(MARKET, HttpSettings(per_s=1000, first_wait_s=0.001), endpoint=server.url, budget=False)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def venue(script: Script) -> Script:
+def venue(server: Script) -> Script:
     """Return a venue that lists its market and tells the time; all else is the test's."""
-    return dressed(script)
+    return dressed(server)
 
 
 def dressed(script: Script) -> Script:
+    script.asked.clear()
     script.by_path = {
         "/fapi/v1/exchangeInfo": [Answer(exchange_info())],
         "/fapi/v1/time": [Answer(json.dumps({"serverTime": NOW_MS}).encode())],
@@ -61,9 +78,9 @@ def answer(rows: Any) -> list[Answer]:
     return [Answer(json.dumps(rows).encode())]
 
 
-def fetch(venue: Script, connect: Connect, folder: Path, **policy: Any) -> tuple[Lake, CandleDay]:
+def fetch(client: HistoryClient, folder: Path) -> tuple[Lake, CandleDay]:
     lake = Lake(folder)
-    return lake, fetch_candles(lake, connect(venue.url, budget=False, **policy), DAY, MARKET, confirm_after_s=0)
+    return lake, fetch_candles(lake, client, DAY, MARKET, confirm_after_s=0)
 
 
 def rules(lake: Lake) -> list[str]:
@@ -96,10 +113,10 @@ def rules(lake: Lake) -> list[str]:
     ],
 )
 def test_a_bad_row_is_quarantined_and_the_rest_stays(
-    venue: Script, connect: Connect, tmp_path: Path, bad: Any, rule: str
+    venue: Script, client: HistoryClient, tmp_path: Path, bad: Any, rule: str
 ) -> None:
     venue.by_path[KLINES] = answer([kline(0), kline(1), bad, kline(3), kline(4)])
-    lake, done = fetch(venue, connect, tmp_path)
+    lake, done = fetch(client, tmp_path)
     assert [(item.rule, bool(item.reason)) for item in done.rejected] == [(rule, True)]
     kept = lake.read("source_quarantine")["raw"][0].decode()
     assert kept.replace('"NaN"', "NaN") == (bad if isinstance(bad, str) else json.dumps(bad).replace('"NaN"', "NaN"))
@@ -128,7 +145,7 @@ def test_a_bad_page_is_quarantined_whole_and_asked_for_again(
 ) -> None:
     good = answer([kline(n) for n in range(5)])
     venue.by_path[KLINES] = [page, *good]
-    lake, done = fetch(venue, connect, tmp_path, page_mb=0.1)
+    lake, done = fetch(connect(venue.url, budget=False, page_mb=0.1), tmp_path)
     assert rules(lake) == [rule]
     assert [(gap.minutes, gap.cause) for gap in done.gaps] == [(5, "quarantined")]
     again = fetch_candles(lake, connect(venue.url, budget=False), DAY, MARKET)
@@ -136,10 +153,10 @@ def test_a_bad_page_is_quarantined_whole_and_asked_for_again(
     assert rules(lake) == [rule], "what came once is kept"
 
 
-def test_rows_twice_out_of_order_and_not_asked_for(venue: Script, connect: Connect, tmp_path: Path) -> None:
+def test_rows_twice_out_of_order_and_not_asked_for(venue: Script, client: HistoryClient, tmp_path: Path) -> None:
     other = kline(1, open="61001.0")
     venue.by_path[KLINES] = answer([kline(3), kline(1), other, kline(0), kline(5), kline(4), kline(2), kline(-1)])
-    lake, done = fetch(venue, connect, tmp_path)
+    lake, done = fetch(client, tmp_path)
     frame = lake.read("history_candles_1m")
     assert (frame["minute_ns"] // 10**6 - START_MS).to_list() == [n * 60_000 for n in range(5)], "minute 5 is not over"
     assert frame["open"][1] == 610_001, "the first of two"
@@ -157,10 +174,10 @@ def test_a_listing_or_a_time_that_is_none_is_quarantined(venue: Script, connect:
     assert not lake.exists("history_candles_1m", DAY, MARKET)
 
 
-def test_a_refusal_says_why(venue: Script, connect: Connect, tmp_path: Path) -> None:
+def test_a_refusal_says_why(venue: Script, client: HistoryClient, tmp_path: Path) -> None:
     venue.by_path[KLINES] = [Answer(b'{"code": -1121, "msg": "Invalid symbol."}', 400)]
     with pytest.raises(SourceRefused, match="Invalid symbol"):
-        fetch(venue, connect, tmp_path)
+        fetch(client, tmp_path)
     assert venue.asked.count(venue.asked[-1]) == 1
 
 
@@ -176,28 +193,28 @@ def test_a_refusal_says_why(venue: Script, connect: Connect, tmp_path: Path) -> 
         (trade(2, q="0"), "price"),
     ],
 )
-def test_a_bad_trade(venue: Script, connect: Connect, tmp_path: Path, bad: Any, rule: str) -> None:
+def test_a_bad_trade(venue: Script, client: HistoryClient, tmp_path: Path, bad: Any, rule: str) -> None:
     lake = Lake(tmp_path)
     venue.by_path[TRADES] = [*answer([trade(1), bad, trade(3)]), *answer([])]
-    done = fetch_trades(lake, connect(venue.url, budget=False), DAY, MARKET)
+    done = fetch_trades(lake, client, DAY, MARKET)
     assert (done.rejected, rules(lake)) == (1, [rule])
     assert lake.read("history_trades")["id"].to_list() == ["1", "3"]
     assert done.missing_ids == 1
 
 
 def test_a_bad_page_of_trades_stops_the_day_and_the_next_run_goes_on(
-    venue: Script, connect: Connect, tmp_path: Path
+    venue: Script, client: HistoryClient, tmp_path: Path
 ) -> None:
     lake = Lake(tmp_path)
     venue.by_path[TRADES] = [*answer([trade(1), trade(2)]), Answer(HTML), *answer([trade(3)]), *answer([])]
     with pytest.raises(SourceUnavailable, match="quarantined"):
-        fetch_trades(lake, connect(venue.url, budget=False), DAY, MARKET)
+        fetch_trades(lake, client, DAY, MARKET)
     assert rules(lake) == ["html"]
-    assert fetch_trades(lake, connect(venue.url, budget=False), DAY, MARKET).missing_ids == 0
+    assert fetch_trades(lake, client, DAY, MARKET).missing_ids == 0
     assert lake.read("history_trades")["id"].to_list() == ["1", "2", "3"]
 
 
-def test_bad_funding(venue: Script, connect: Connect, tmp_path: Path) -> None:
+def test_bad_funding(venue: Script, client: HistoryClient, tmp_path: Path) -> None:
     lake = Lake(tmp_path)
 
     def row(rate: Any, at: int = START_MS) -> dict[str, Any]:
@@ -205,16 +222,10 @@ def test_bad_funding(venue: Script, connect: Connect, tmp_path: Path) -> None:
 
     wrong = [row("NaN"), row("2.5"), row(None), row("0.0001", NOW_MS + 3_600_000), {"symbol": "BTCUSDT"}]
     venue.by_path[FUNDING] = answer([*wrong, row("-0.00012500")])
-    done = fetch_funding(lake, connect(venue.url, budget=False), DAY, MARKET)
+    done = fetch_funding(lake, client, DAY, MARKET)
     assert rules(lake) == ["future", "not_finite", "rate", "schema", "schema"]
     assert done.rates == [(START_MS, "-0.00012500")]
     assert lake.read("history_funding").select("rate", "rate_decimals").rows() == [(-12_500, 8)]
-
-
-@pytest.fixture(scope="module")
-def fuzzed() -> Iterator[Script]:
-    with serve() as script:
-        yield dressed(script)
 
 
 JSON = st.recursive(
@@ -224,12 +235,12 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None)
 @given(rows=st.lists(JSON, max_size=5))
 def test_whatever_the_venue_sends_the_day_is_accounted_for(
-    fuzzed: Script, connect: Connect, tmp_path_factory: pytest.TempPathFactory, rows: list[Any]
+    server: Script, client: HistoryClient, tmp_path_factory: pytest.TempPathFactory, rows: list[Any]
 ) -> None:
-    fuzzed.by_path[KLINES] = answer([kline(0), *rows, kline(4)])
-    lake, done = fetch(fuzzed, connect, tmp_path_factory.mktemp("fuzz"))
+    dressed(server).by_path[KLINES] = answer([kline(0), *rows, kline(4)])
+    lake, done = fetch(client, tmp_path_factory.mktemp("fuzz"))
     assert lake.read("history_candles_1m").height + sum(gap.minutes for gap in done.gaps) == 5
     assert lake.read("history_candles_1m").height >= 2
