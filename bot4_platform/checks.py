@@ -9,6 +9,7 @@ from bot4_platform.beta import beta
 from bot4_platform.partitions import DAYS, MARKET_DAYS
 
 OWNERS = ["team:data"]
+AGE_CHECK = "data_age"  # of how old the newest data are: one an asset, run by a job of its own
 Decorator = Callable[[Callable[..., Any]], dg.AssetChecksDefinition]
 
 

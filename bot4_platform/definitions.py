@@ -1,5 +1,7 @@
 """The Dagster code location: only composes what the domains define. Nothing heavy is imported here."""
 
+from functools import lru_cache
+
 import dagster as dg
 
 from bot4_platform.defs import (
@@ -9,6 +11,7 @@ from bot4_platform.defs import (
     ingestion,
     lake,
     maintenance,
+    operations,
     promotion,
     quality,
     sources,
@@ -20,7 +23,14 @@ from bot4_platform.resources import Bot4Resource
 # In the order of the data's way.
 DOMAINS = (ingestion, sources, lake, quality, candles, volatility, features, training, promotion, history, maintenance)
 
-defs = dg.Definitions.merge(
-    *(domain.definitions() for domain in DOMAINS),
-    dg.Definitions(resources={"bot4": Bot4Resource()}, executor=dg.in_process_executor),
-)
+
+@lru_cache(maxsize=1)
+def data_definitions() -> dg.Definitions:
+    """Return what makes and checks data, without what watches over it: what a run in process takes."""
+    return dg.Definitions.merge(
+        *(domain.definitions() for domain in DOMAINS),
+        dg.Definitions(resources={"bot4": Bot4Resource()}, executor=dg.in_process_executor),
+    )
+
+
+defs = dg.Definitions.merge(data_definitions(), operations.definitions(data_definitions()))

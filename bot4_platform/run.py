@@ -13,6 +13,7 @@ from dagster import AssetKey, DagsterEventType, DagsterInvalidSubsetError, Event
 from bot4_live.settings import Settings
 from bot4_platform.beta import beta
 from bot4_platform.instance import open_instance
+from bot4_platform.operations.errors import first_cause
 from bot4_platform.partitions import DAYS, MARKET_DAYS, MarketDay
 
 Selection = str | Sequence[str] | dg.AssetSelection
@@ -65,15 +66,16 @@ def materialize(
     """Materialize `selection` with its checks; return the counts, also when steps failed.
 
     What is partitioned by day and market runs once for each of `partitions` (day, market), in order; then what is
-    partitioned by day alone once for each of their days, and what is not partitioned once. `selection` is in Dagster's
-    syntax (`"*"`, `'+key:"features"'` with all upstream), a list of asset names, or an AssetSelection; assets that one
-    step makes together come together. Raises ValueError for a partition that the settings do not span, an unknown
-    asset, or a selection that selects nothing.
+    partitioned by day alone once for each of their days, and what is not partitioned once. How old the data are is
+    not checked: what is made may be of last year. `selection` is in Dagster's syntax (`"*"`, `'+key:"features"'` with
+    all upstream), a list of asset names, or an AssetSelection; assets that one step makes together come together.
+    Raises ValueError for a partition that the settings do not span, an unknown asset, or a selection that selects
+    nothing.
     """
     if definitions is None:
-        from bot4_platform.definitions import defs
+        from bot4_platform.definitions import data_definitions
 
-        definitions = defs
+        definitions = data_definitions()
     parts = [MarketDay(*part) for part in partitions]
     for part in parts:
         if not MARKET_DAYS.has_partition_key(part.key):
@@ -167,10 +169,7 @@ class _Watcher:
                 self._summary.asset_checks_failed += 1
                 self._summary.failed_checks.append(f"{found.asset_key.to_user_string()}:{found.check_name}")
         elif kind == DagsterEventType.STEP_FAILURE:
-            cause = event.step_failure_data.error
-            while cause is not None and cause.cause is not None:
-                cause = cause.cause
-            self._summary.failed_steps[step] = " ".join((cause.message if cause else "unknown").split())
+            self._summary.failed_steps[step] = first_cause(event.step_failure_data.error)
             self._tell(step, False)
         elif kind == DagsterEventType.STEP_SUCCESS:
             self._tell(step, True)

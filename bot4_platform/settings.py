@@ -16,6 +16,7 @@ from bot4_live.settings import PROJECT_ROOT, Settings
 from bot4_live.settings_errors import WrongSettings
 from bot4_platform.archive.settings import ArchiveSettings
 from bot4_platform.bus.settings import BusSettings
+from bot4_platform.operations.settings import OperationsSettings
 from bot4_platform.retention.settings import DiskSettings, RetentionSettings
 from bot4_platform.sources.settings import SourcesSettings
 from bot4_platform.timescale.settings import PostgresSettings, StoresSettings
@@ -48,6 +49,7 @@ class PlatformSettings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     disk: DiskSettings = DiskSettings()
     bus: BusSettings = BusSettings()
+    operations: OperationsSettings = OperationsSettings()
     postgres: PostgresSettings = PostgresSettings()
     stores: StoresSettings = StoresSettings()
 

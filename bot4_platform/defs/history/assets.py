@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from bot4_platform.checks import OWNERS
+from bot4_platform.operations.steps import SOURCE
 from bot4_platform.partitions import MARKET_DAYS, MarketDay, market_day
 from bot4_platform.resources import Bot4Resource
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 POOL = "exchange_history"  # one at a time: the venue counts requests by address
 # The client retries each request itself; this is for a venue that was away for longer.
-RETRIES = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+RETRIES = SOURCE
 COMMON: dict[str, Any] = {"group_name": "history", "owners": OWNERS, "kinds": {"ccxt", "parquet"}, "code_version": "1"}
 
 

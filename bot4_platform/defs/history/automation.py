@@ -5,6 +5,7 @@ from datetime import UTC, timedelta
 
 import dagster as dg
 
+from bot4_platform.operations.switches import schedule_status
 from bot4_platform.partitions import MARKETS, MarketDay
 
 history_day_job = dg.define_asset_job(
@@ -18,6 +19,7 @@ history_day_job = dg.define_asset_job(
     job=history_day_job,
     cron_schedule="20 0 * * *",
     execution_timezone="UTC",
+    default_status=schedule_status("history_close"),
     description="Fetches the day that is over, and the one before again: what it lacks then, the venue lacks.",
 )
 def history_close(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:

@@ -7,6 +7,7 @@ from itertools import product
 import dagster as dg
 
 from bot4_platform.defs.lake.assets import CLOSE_TAG
+from bot4_platform.operations.switches import schedule_status, sensor_status
 from bot4_platform.partitions import MARKETS, MarketDay
 from bot4_platform.resources import Bot4Resource
 
@@ -22,6 +23,7 @@ market_day_job = dg.define_asset_job(
     job=market_day_job,
     cron_schedule="10 0 * * *",
     execution_timezone="UTC",
+    default_status=schedule_status("daily_close"),
     description="Closes the day that ended ten minutes ago, one run a market.",
 )
 def daily_close(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
@@ -38,6 +40,7 @@ def daily_close(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest
 @dg.sensor(
     job=market_day_job,
     minimum_interval_seconds=30,
+    default_status=sensor_status("sealed_segments"),
     description="A newly sealed segment rebuilds the exchange days it holds. The run key is the segment's digest.",
 )
 def sealed_segments(context: dg.SensorEvaluationContext, bot4: Bot4Resource) -> dg.SensorResult:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from bot4_platform.checks import OWNERS
+from bot4_platform.operations.switches import schedule_status
 from bot4_platform.resources import Bot4Resource
 
 
@@ -69,6 +70,7 @@ compaction_job = dg.define_asset_job(
     job=compaction_job,
     cron_schedule="40 0 * * *",
     execution_timezone="UTC",
+    default_status=schedule_status("daily_compaction"),
     description="Half an hour after the daily close, when the parts that it superseded are past their grace.",
 )
 def daily_compaction(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:

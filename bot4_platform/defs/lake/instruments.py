@@ -3,6 +3,7 @@
 import dagster as dg
 
 from bot4_platform.checks import OWNERS
+from bot4_platform.operations.steps import GLUE
 from bot4_platform.resources import Bot4Resource
 
 
@@ -12,6 +13,7 @@ from bot4_platform.resources import Bot4Resource
     owners=OWNERS,
     kinds={"journal", "parquet"},
     code_version="1",
+    automation_condition=GLUE,
     description="Tick, lot, fees and filters of every market in versions, each with the interval in which it held: "
     "from the journal's INSTRUMENT events and from venues' listings. Integers mean something only with them. Sightings "
     "are kept, so that a version outlives the segments that it was journaled in.",

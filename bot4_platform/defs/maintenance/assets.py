@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from bot4_platform.checks import OWNERS
+from bot4_platform.operations.steps import EXTERNAL
+from bot4_platform.operations.switches import schedule_status
 from bot4_platform.resources import Bot4Resource
 from bot4_platform.settings import platform_settings
 
@@ -21,6 +23,7 @@ SHOWN = 200
     owners=OWNERS,
     kinds={"s3", "parquet"},
     code_version="1",
+    retry_policy=EXTERNAL,
     description="Days and sealed segments older than the newest 160 days of their market go to S3: uploaded, read "
     "back, compared, and only then removed here. Reads of an old day fetch it again. Without a bucket nothing moves.",
 )
@@ -132,6 +135,7 @@ maintenance_job = dg.define_asset_job(
 @dg.schedule(
     job=maintenance_job,
     cron_schedule="30 3 * * *",
+    default_status=schedule_status("nightly_maintenance"),
     execution_timezone="UTC",
     description="In the night, after the daily close and the compaction.",
 )

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from bot4_platform.checks import OWNERS, market_check
+from bot4_platform.operations.steps import GLUE
 from bot4_platform.partitions import MARKET_DAYS, market_day
 from bot4_platform.quality.suites import SUITES
 from bot4_platform.resources import Bot4Resource
@@ -68,6 +69,7 @@ def profiles_count_everything(context: dg.AssetCheckExecutionContext, bot4: Bot4
     code_version="2",
     description="Great Expectations' suites over profiles, samples and slow sources of every table, as pages that read "
     "offline: the newest days of each.",
+    automation_condition=GLUE,
     check_specs=[
         dg.AssetCheckSpec(
             "every_expectation_is_met", asset="data_docs", description="No expectation of any suite failed."

@@ -6,6 +6,7 @@ from datetime import UTC, timedelta
 import dagster as dg
 
 from bot4_platform.defs.sources.common import switched_on
+from bot4_platform.operations.switches import schedule_status
 from bot4_platform.settings import platform_settings
 
 ASSETS = {
@@ -26,6 +27,7 @@ slow_sources_job = dg.define_asset_job(
     job=slow_sources_job,
     cron_schedule="*/15 * * * *",
     execution_timezone="UTC",
+    default_status=schedule_status("slow_sources_schedule"),
     description="Brings today up to date, one run a source that is set up; in the day's first two hours yesterday too, "
     "since confirmations and lags reach past midnight.",
 )

@@ -9,6 +9,7 @@ import dagster as dg
 
 from bot4_platform.checks import day_check
 from bot4_platform.lake import Lake, Written
+from bot4_platform.operations.steps import SOURCE
 from bot4_platform.resources import Bot4Resource
 from bot4_platform.settings import platform_settings
 from bot4_platform.sources.errors import BadPage, SourceOff, SourceRefused, SourceUnavailable, off
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from bot4_platform.sources.settings import SourcesSettings
 
 # A source that does not answer is asked again within the run; what one wait does not mend waits for the next run.
-RETRIES = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+RETRIES = SOURCE
 VARIABLES = {
     "ethereum": ("on-chain", "BOT4_PLATFORM__SOURCES__ETHEREUM__URL"),
     "news": ("news", "BOT4_PLATFORM__SOURCES__NEWS__FEEDS"),

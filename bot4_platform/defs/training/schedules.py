@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+from bot4_platform.operations.switches import schedule_status
+
 TRAINING_ASSETS = ("labels", "training_set", "baseline_model", "lightgbm_model", "champion")
 
 training_job = dg.define_asset_job(
@@ -15,5 +17,6 @@ weekly_training = dg.ScheduleDefinition(
     job=training_job,
     cron_schedule="0 3 * * 1",
     execution_timezone="UTC",
+    default_status=schedule_status("weekly_training"),
     description="Trains again every 7 days (M7), Mondays at 03:00 UTC, after the closes of Sunday.",
 )
