@@ -15,13 +15,27 @@ from bot4_platform.defs import (
     promotion,
     quality,
     sources,
+    timescale,
     training,
     volatility,
 )
 from bot4_platform.resources import Bot4Resource
 
 # In the order of the data's way.
-DOMAINS = (ingestion, sources, lake, quality, candles, volatility, features, training, promotion, history, maintenance)
+DOMAINS = (
+    ingestion,
+    sources,
+    lake,
+    quality,
+    candles,
+    volatility,
+    features,
+    training,
+    promotion,
+    history,
+    maintenance,
+    timescale,
+)
 
 
 @lru_cache(maxsize=1)

@@ -33,8 +33,9 @@ def dagster_yaml(settings: Settings) -> Path:
     if not in_postgres(settings, "dagster"):
         return PROJECT_ROOT / "dagster.yaml"
     server = platform_settings().postgres
-    for name in ("host", "port", "user", "dagster_database", "sslmode"):
+    for name in ("host", "port", "user", "dagster_database"):
         os.environ.setdefault(f"BOT4_PLATFORM__POSTGRES__{name.upper()}", str(getattr(server, name)))
+    os.environ.setdefault("PGSSLMODE", server.sslmode)
     os.environ.setdefault("BOT4_PLATFORM__POSTGRES__PASSWORD", server.password.get_secret_value())
     return PROJECT_ROOT / "deploy" / "dagster.yaml"
 

@@ -126,7 +126,7 @@ def test_what_is_meant_is_guessed_within_its_group():
 @pytest.mark.parametrize(
     ("name", "value", "line"),
     [
-        ("FOO", "1", "unknown setting BOT4_PLATFORM__FOO; known are: BOT4_PLATFORM__DAY_START, BOT4_PLATFORM__MARKETS"),
+        ("FOO", "1", "unknown setting BOT4_PLATFORM__FOO; known are: BOT4_PLATFORM__BASIS, BOT4_PLATFORM__DAY_START"),
         ("DAY_STAR", "1", "unknown setting BOT4_PLATFORM__DAY_STAR; did you mean BOT4_PLATFORM__DAY_START?"),
         ("DAY_START", "soon", "BOT4_PLATFORM__DAY_START=soon: must be a valid date"),
         ("MARKETS", "x", "BOT4_PLATFORM__MARKETS is not JSON; give a list"),

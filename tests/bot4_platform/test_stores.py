@@ -15,7 +15,7 @@ from bot4_platform.instance import open_instance, prepare_home
 from bot4_platform.settings import platform_settings
 from tests.servers import PASSWORD, Server
 
-VARIABLES = ("HOST", "PORT", "USER", "PASSWORD", "DAGSTER_DATABASE", "SSLMODE")
+VARIABLES = ("HOST", "PORT", "USER", "PASSWORD", "DAGSTER_DATABASE")
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from bot4_platform import dbt_runner, journal_ticks
 from bot4_platform.candle_reference import INTERVALS, differences, reference_candles, table_of
 from bot4_platform.journal_source import seals, seals_of, segments
 from bot4_platform.lake import Lake
-from bot4_platform.lake_postgres import copy_partition
 from bot4_platform.partitions import MarketDay
 from bot4_platform.tables import TABLES
 from bot4_platform.tables.marts import MARTS
 from bot4_platform.timescale.connection import connect
+from bot4_platform.timescale.lake_copy import copy_partition
 from bot4_platform.timescale.migrate import migrate
 from bot4_platform.timescale.settings import PostgresSettings
 from tests.servers import Server
