@@ -122,7 +122,7 @@ def _unused(account: Path) -> Iterator[None]:
     """Hold every lock of an account. Raises BlockingIOError when a process holds one."""
     locks = []
     try:
-        for path in sorted(account.rglob("*lock")):
+        for path in sorted(account.rglob("*.lock")):
             if path.is_file():
                 locks.append(FileLock(path))
                 if not locks[-1].acquire():
@@ -147,7 +147,7 @@ def _keep_order_epochs(before: Path, staged: Path) -> None:
 def _holds_files(path: Path) -> bool:
     if not path.is_dir():
         return path.exists()
-    return any(found.is_file() and not found.name.endswith("lock") for found in path.rglob("*"))
+    return any(found.is_file() and not found.name.endswith(".lock") for found in path.rglob("*"))
 
 
 def _clear(var: Path) -> None:

@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot4_platform.lake import market_of
+
+PARTITIONS, LAST_TIER = 1, 10  # see `tier`
 SQLITE_MAGIC = b"SQLite format 3\0"
 STAGED = (".staging", ".restore-", ".archive", ".locks")
 # Keys of venues are made for these; nothing else under var/ has any.
@@ -59,7 +62,7 @@ def passed_over(path: Path) -> bool:
     """Return whether a file is of the moment: a lock, a spare segment, a half-written or a side file."""
     name = path.name
     half = name.startswith(".") and name.rpartition(".")[2].isdigit()  # bot4_live.safety.durable's end in a pid
-    return half or name.endswith(("lock", ".b4s~", "-wal", "-shm", "-journal"))
+    return half or name.endswith((".lock", ".b4s~", "-wal", "-shm", "-journal"))
 
 
 def withheld(source: Source) -> str | None:
@@ -73,16 +76,26 @@ def tier(source: Source) -> int:
     """Return when a file is taken: see this module's first lines."""
     parts = source.path.split("/")
     if "lake" in parts:
-        return 1 if source.name.endswith(".parquet") else 0
+        return PARTITIONS if partition(source) else 0
     if "models" in parts:
-        return 9 if "sha256" in parts else 8
+        return LAST_TIER if "sha256" in parts else 9
+    if source.name.endswith(".archived.json"):  # an archived segment has one of the two at every moment
+        return 8
     for start, turn in (("snapshot-", 4), ("seg-", 5), ("raw-", 7)):
         if source.name.startswith(start) and source.real.suffix in (".b4s", ".b4j", ".b4z", ".json"):
             return turn + (source.name.endswith(".b4j"))
     return 2 if source.real.suffix == ".db" else 3
 
 
-LAST_TIER = 9
+def partition(source: Source) -> tuple[Path, str] | None:
+    """Return (root of the lake, name of the writers' lock) of what lies in a partition of it, None of anything else."""
+    folder = source.real.parent
+    if folder.name.startswith("market=") and folder.parent.name.startswith("day="):
+        table, day = folder.parent.parent, folder.parent.name.removeprefix("day=")
+        return table.parent, f"{table.name}/{day}/{market_of(folder.name)}"
+    if source.real.suffix == ".parquet":  # a table without days
+        return folder.parent, f"{folder.name}//"
+    return None
 
 
 def is_sqlite(path: Path) -> bool:

@@ -9,15 +9,26 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
 from bot4_live.journal.reader import read_segment
-from bot4_platform.backup.sources import LAST_TIER, Source, is_sqlite, tier, walk, withheld
+from bot4_platform.backup.sources import (
+    LAST_TIER,
+    PARTITIONS,
+    Source,
+    is_sqlite,
+    partition,
+    passed_over,
+    tier,
+    walk,
+    withheld,
+)
 from bot4_platform.backup.store import CHUNK, Entry, Manifest, Store
+from bot4_platform.locks import locked
 
 BUSY_S = 30.0
 # Shorter ones are words that other files hold too.
@@ -96,24 +107,45 @@ class _Work:
         self.new = self.new_bytes = self.done = self.total = 0
 
     def take_tier(self, units: tuple[str, ...], turn: int) -> None:
-        """Take the files of one tier; when some vanish meanwhile (a compaction), look again for what replaced them."""
+        """Take the files of one tier; when some vanish meanwhile, look again for what replaced them."""
         for _ in range(ROUNDS):
             vanished = False
             for source in [found for found in walk(self.var, units) if tier(found) == turn]:
                 if source.path in self.files or source.path in self.left_out:
                     continue
                 try:
-                    self.take(source)
+                    if turn == PARTITIONS:
+                        self.take_partition(source)
+                    else:
+                        self.take(source)
                 except FileNotFoundError:
                     vanished = True
             if not vanished:
                 return
 
-    def take(self, source: Source) -> None:
+    def take_partition(self, source: Source) -> None:
+        """Take all files of the partition that `source` is of, as they are between two writes.
+
+        They are opened under the writers' lock and read after it: what is replaced or removed meanwhile stays readable.
+        """
+        root, name = partition(source) or (source.real.parent, "")
+        below = source.path.rpartition("/")[0]
+        with ExitStack() as files:
+            with locked(root, name):
+                found = [
+                    (Source(f"{below}/{path.name}", path), files.enter_context(path.open("rb")))
+                    for path in sorted(source.real.parent.iterdir())
+                    if path.is_file() and not passed_over(path)
+                ]
+            for one, file in found:
+                self.take(one, file)
+
+    def take(self, source: Source, opened: IO[bytes] | None = None) -> None:
+        """Take one file, or say why it stays."""
         why = withheld(source)
-        status = source.real.stat()
+        status = source.real.stat() if opened is None else os.fstat(opened.fileno())
         if why is None:
-            with self.opened(source) as file:
+            with nullcontext(opened) if opened is not None else self.opened(source) as file:
                 digest, size, secret = self.examine(file)
                 if secret:
                     why = "it holds a secret of the settings"
@@ -194,9 +226,10 @@ def copy_database(path: Path, copy: Path) -> None:
     copy.unlink(missing_ok=True)
     try:
         with (
-            closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as source,
+            closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_S)) as source,
             closing(sqlite3.connect(copy)) as target,
         ):
+            # What a killed writer left half is rolled back here, as by whoever opens the database next.
             source.execute("BEGIN")  # the copy is of this moment, however many steps it takes
             source.execute("SELECT count(*) FROM sqlite_master").fetchone()
             source.backup(target)

@@ -180,13 +180,19 @@ while True:
 """
 
 
+@pytest.mark.parametrize("more", [(2, 15), pytest.param((-5, 1, 2, 3, 4, 9, 14), marks=pytest.mark.slow)])
 def test_a_killed_restore_leaves_an_account_whole(
-    account: Settings, store: Store, contents: Contents, kill_at: Callable[..., int], tmp_path: Path
+    account: Settings,
+    store: Store,
+    contents: Contents,
+    kill_at: Callable[..., int],
+    tmp_path: Path,
+    more: tuple[int, ...],
 ) -> None:
     files = len(store.read().files)
     want = contents(account.root)
     target = tmp_path / "other"
-    for lines in (2, files, files + 2, files + 3, 2 * files):
+    for lines in (files + number for number in more):
         assert kill_at(RESTORE, [str(store.root), str(target)], lines) == lines
         found = contents(target / "test")
         assert not found or found.keys() == want.keys()

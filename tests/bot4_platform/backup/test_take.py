@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from bot4_platform.backup.restore import damaged, restore
 from bot4_platform.backup.store import Store
 from bot4_platform.backup.take import take
 from bot4_platform.commands.backup import command
+from bot4_platform.lake import Lake
 
 Contents = Callable[[Path], dict[str, bytes]]
 ROOT = Path(__file__).resolve().parents[3]
+MARKET = "binance_usdm:BTCUSDT"
 
 
 @pytest.fixture
@@ -147,6 +150,113 @@ def test_a_segment_that_its_seal_does_not_fit_is_told(account: Settings, store: 
     assert warning.startswith(f"test/journal/{path.name} does not have the bytes its seal was made of")
 
 
+PAIRS = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
+connection.execute(f"PRAGMA journal_mode = {sys.argv[2]}")
+for table in "ab":
+    connection.execute(f"CREATE TABLE {table} (n INTEGER, padding BLOB)")
+for n in range(10**9):
+    connection.execute("BEGIN IMMEDIATE")
+    for table in "ab":
+        connection.execute(f"INSERT INTO {table} VALUES (?, zeroblob(3000))", (n,))
+    connection.execute("COMMIT")
+    time.sleep(0.002)
+    if n == 20:
+        print("busy", flush=True)
+"""
+
+
+@pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+def test_a_busy_database_is_copied_between_two_transactions(
+    account: Settings, store: Store, tmp_path: Path, mode: str
+) -> None:
+    with running(PAIRS, str(account.root / "busy.db"), mode):
+        for copy in range(3):
+            take(account.var, store)
+            restore(store, store.read(), tmp_path / str(copy))
+            with closing(sqlite3.connect(tmp_path / str(copy) / "test" / "busy.db")) as found:
+                assert found.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+                one, other = (found.execute(f"SELECT count(*), max(n) FROM {table}").fetchone() for table in "ab")
+                assert one == other
+                assert one[0] == one[1] + 1 > 20
+
+
+HALF = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 5")
+connection.execute("CREATE TABLE a (n INTEGER, padding BLOB)")
+connection.execute("INSERT INTO a VALUES (1, zeroblob(100000))")
+connection.execute("BEGIN")
+connection.execute("UPDATE a SET n = 2, padding = randomblob(100000)")
+connection.executemany("INSERT INTO a VALUES (?, randomblob(10000))", [(n,) for n in range(50)])
+print("half written", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_a_killed_writer_left_half_is_not_in_it(
+    account: Settings, store: Store, tmp_path: Path, kill_at: Callable[..., int]
+) -> None:
+    path = account.root / "half.db"
+    kill_at(HALF, [str(path)], 1)
+    assert path.with_name("half.db-journal").stat().st_size > 0  # pages of the transaction are in the database
+    take(account.var, store)
+    restore(store, store.read(), tmp_path / "other")
+    with closing(sqlite3.connect(tmp_path / "other" / "test" / "half.db")) as copy:
+        assert copy.execute("SELECT n FROM a").fetchall() == [(1,)]
+
+
+LAKE = """
+import sys
+from pathlib import Path
+import polars as pl
+from bot4_platform.lake import Lake
+from bot4_platform.tables import TABLES
+lake, part = Lake(Path(sys.argv[1])), ("2024-08-08", "binance_usdm:BTCUSDT")
+def trades(first, last):
+    ids = list(range(first, last))
+    row = {name: ids for name in ("seq", "recv_ns", "exch_ns", "trade_id", "price", "qty")}
+    return pl.DataFrame(row | {"sell": [True] * len(ids)}, schema=TABLES["trades"].schema())
+for turn in range(10**9):
+    lake.append("trades", *part, trades(turn * 100, turn * 100 + 100))
+    if turn % 5 == 4:
+        lake.compact("trades", *part, grace_s=0.0)
+    if turn == 7:
+        print("busy", flush=True)
+"""
+
+
+def test_a_partition_that_grows_and_is_compacted_is_copied_as_it_was(
+    account: Settings, store: Store, tmp_path: Path
+) -> None:
+    with running(LAKE, str(account.lake_dir)):
+        for copy in range(6):
+            take(account.var, store)
+            restore(store, store.read(), tmp_path / str(copy))
+            ids = Lake(tmp_path / str(copy) / "test" / "lake").read("trades", "2024-08-08", MARKET)["trade_id"]
+            assert ids.to_list() == list(range(ids.len()))
+            assert ids.len() % 100 == 0
+            assert ids.len() >= 700
+
+
+@contextmanager
+def running(code: str, *arguments: str) -> Iterator[None]:
+    """Run a child that says when it is busy, and kill it at the end."""
+    child = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, cwd=ROOT,
+                             env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert child.stdout is not None
+    try:
+        assert child.stdout.readline() == b"busy\n"
+        yield
+        assert child.poll() is None
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+
+
 TAKE = """
 import sys
 from pathlib import Path
@@ -159,8 +269,11 @@ while True:
 """
 
 
-def test_a_killed_backup_leaves_whole_ones(account: Settings, store: Store, kill_at: Callable[..., int]) -> None:
-    for lines in (1, 2, 5, 9, 14):
+@pytest.mark.parametrize("moments", [(4, 13), pytest.param((1, 2, 3, 6, 9, 11, 14, 20), marks=pytest.mark.slow)])
+def test_a_killed_backup_leaves_whole_ones(
+    account: Settings, store: Store, kill_at: Callable[..., int], moments: tuple[int, ...]
+) -> None:
+    for lines in moments:
         assert kill_at(TAKE, [str(account.var), str(store.root)], lines) == lines
         for name in store.names():
             assert damaged(store, store.read(name)) == []
