@@ -24,6 +24,7 @@ from bot4_platform.demo.market import GENERATED_S, SPARE_S, Exchange, Keys
 from bot4_platform.demo.plan import SECOND, Plan, make_plan
 from bot4_platform.demo.progress import Stages
 from bot4_platform.settings import platform_settings
+from bot4_platform.sources.days import day_of
 
 ACCOUNTS = "accounts.json"
 READY_S = 90.0
@@ -60,6 +61,7 @@ class Job:
         with Children(environment, self.folder / "logs") as children:
             warm = children.start("compile", "-m", "bot4_live.warm", command=[sys.executable])
             self._start_exchange(children, keys)
+            sources = self._start_sources(children)
             # The platform runs in this process: it reads the same environment as the children.
             environment |= {"BOT4_REST_URL": self.exchange.rest, "BOT4_WS_URL": self.facts["ws"]}
             children.env.update(environment)
@@ -71,7 +73,7 @@ class Job:
             with self.stages.stage("compile", "waiting for the engine to be compiled (begun at the start)"):
                 warm.wait(180)
             self._verify(children)
-            self._platform(children)
+            self._platform(children, sources)
             self._live(children)
             self._kill(children)
             self._account()
@@ -124,6 +126,11 @@ class Job:
             self.plan = make_plan(begin, int(self.clock["end_ns"]), longest_s)
             self.stages.say(f"market: {self.clock['source']}, {(self.plan.end_ns - begin) / SECOND:.0f} s of it")
 
+    def _start_sources(self, children: Children) -> Child:
+        """Start the stand-ins of the slow sources; they tell of the market's first day and are asked much later."""
+        day = day_of(self.plan.begin_ns)
+        return children.start("sources", "--day", day, command=[sys.executable, "-m", "bot4_platform.sources.local"])
+
     def _run_market(self, until_ns: int, speed: float) -> None:
         self.exchange.clock(speed_milli=round(speed * 1000), until_ns=until_ns, paused=False)
 
@@ -159,8 +166,9 @@ class Job:
             book = self.facts["book"]
             self.stages.say(f"{book['matched']:,} of {book['compared']:,} best quotes match, {book['gaps']} gaps")
 
-    def _platform(self, children: Children) -> None:
+    def _platform(self, children: Children, sources: Child) -> None:
         with self.stages.stage("platform", "Dagster: ticks, candles, features, quality, training, promotion"):
+            children.env.update(sources.next_json(READY_S)["environment"])
             self._materialize(children, "platform", platform_run.EVERYTHING)
 
     def _close_the_loop(self, children: Children) -> None:

@@ -20,8 +20,7 @@ def partitions_of(settings: Settings) -> list[tuple[str, str]]:
     return sorted(pairs)
 
 
-# History is of other days than the journal's; the slow sources are off unless they are set up.
-EVERYTHING = 'not (group:"history" or group:"sources")'
+EVERYTHING = 'not group:"history"'  # that is of other days than the journal's
 WHAT_LIVE_ADDED = '+key:"candles_1m" or +key:"features"'
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bot4_live.instrument import BTCUSDT_USDM
-from bot4_platform.demo import charts
+from bot4_platform.demo import charts, slow_sources
 from bot4_platform.demo.depth import Depth, read_depth
 from bot4_platform.demo.report import escape, paragraph, pill, table
 from bot4_platform.demo.story import Story
+from bot4_platform.lake import Lake
 
 if TYPE_CHECKING:
     from bot4_platform.demo.job import Job
@@ -208,6 +209,7 @@ def all_sections(job: Job, summary: dict[str, Any], evidence: dict[str, Any], st
         latency(job, summary),
         model(evidence),
         quality(job, summary),
+        *slow_sources.section(Lake(job.settings.lake_dir)),
         kill(job, summary),
         run_and_stages(job, summary),
     ]

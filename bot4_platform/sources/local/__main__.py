@@ -32,7 +32,7 @@ def environment(stack: ExitStack, day: str, seed: int, hours: float) -> dict[str
     node = stack.enter_context(LocalNode(chain))
     stories = {"desk": make_stories(seed, start_s - 7200, 60), "wire": make_stories(seed + 1, start_s, 40)}
     feeds = stack.enter_context(FeedServer(stories))
-    social = stack.enter_context(MastodonServer(make_posts(seed, start_s, 700, every_s=120), limit=None))
+    social = stack.enter_context(MastodonServer(make_posts(seed, start_s, 400, every_s=210), limit=None))
     on = date.fromisoformat(day)
     first = (on - timedelta(500)).replace(day=1)
     series = {

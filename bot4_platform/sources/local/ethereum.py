@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -116,10 +117,17 @@ class Chain:
         return block
 
 
+@cache
+def _parties() -> tuple[list[str], list[str]]:
+    """Return the addresses of exchanges, and these with others that nobody knows."""
+    exchanges = sorted(address for address, label in known.labels().items() if label.kind == "exchange")
+    others = ["0x" + hashlib.sha256(f"other {i}".encode()).hexdigest()[:40] for i in range(OTHERS)]
+    return exchanges, exchanges + others
+
+
 def _content(random: Random, ether: float) -> list[tuple[str, Event | None, dict[str, Any]]]:
     """Return what happens in a block: (contract, event, arguments)."""
-    exchanges = sorted(address for address, label in known.labels().items() if label.kind == "exchange")
-    everyone = [*exchanges, *("0x" + hashlib.sha256(f"other {i}".encode()).hexdigest()[:40] for i in range(OTHERS))]
+    exchanges, everyone = _parties()
 
     def party() -> str:
         return random.choice(exchanges) if random.random() < 0.5 else random.choice(everyone)

@@ -41,7 +41,7 @@ def no_source_is_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def served() -> Iterator[None]:
     """Set the sources to the local servers."""
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
-        for name, value in environment(stack, DAYS[0], seed=3, hours=0.5).items():
+        for name, value in environment(stack, DAYS[0], seed=3, hours=0.3).items():
             patch.setenv(name, value)
         platform_settings.cache_clear()
         yield
@@ -96,7 +96,7 @@ def test_signals_are_the_sums_of_their_rows(read: tuple[Settings, RunSummary]) -
         assert signals[f"{flow}_cents"].sum() == transfers.filter(pl.col("flow") == flow)["usd_cents"].sum()
     assert signals["net_inflow_cents"].sum() == signals["inflow_cents"].sum() - signals["outflow_cents"].sum()
     assert signals["minted_cents"].sum() == supply.filter(pl.col("kind") == "mint")["usd_cents"].sum() > 0
-    assert signals["whales"].sum() == transfers.height > 20
+    assert signals["whales"].sum() == transfers.height > 10
     # Known when the last of its blocks was: with the confirmations, 13 minutes after the quarter at the latest.
     late = signals["created_ns"] - signals["event_ns"]
     assert late.is_between(0, 13 * 60 * 10**9).all()

@@ -88,7 +88,7 @@ HEX = st.one_of(st.text(max_size=70), st.binary(max_size=100).map(lambda raw: "0
 
 
 @given(st.sampled_from(EVENTS), st.lists(HEX, max_size=4), HEX)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_nonsense_is_a_value_error(event, topics: list[str], data: str) -> None:
     with pytest.raises(ValueError, match=r"not|no "):
         decode_log(event, [event.topic, *topics, "0x"], data)

@@ -178,7 +178,10 @@ def test_growth_is_added_and_equals_one_reading(lake: Lake, tmp_path: Path, serv
     check_truth(lake, chain)
 
 
-@pytest.mark.parametrize("depth", [3, 5, 17, 59])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("depth", [pytest.param(3, marks=SLOW), 5, pytest.param(17, marks=SLOW), 59])
 def test_a_reorganisation_is_corrected(lake: Lake, tmp_path: Path, server: LocalNode, chain: Chain, depth: int) -> None:
     read(lake, server)
     chain.reorganise(depth)
@@ -206,7 +209,7 @@ def test_a_chain_that_moves_while_it_is_read(lake: Lake, server: LocalNode, chai
     check_truth(lake, chain)
 
 
-@pytest.mark.parametrize("at", [0, 3, 9, 14])
+@pytest.mark.parametrize("at", [3, *(pytest.param(at, marks=SLOW) for at in (0, 9, 14))])
 def test_a_run_that_fails_goes_on_where_it_stopped(
     lake: Lake, tmp_path: Path, server: LocalNode, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,7 +350,7 @@ FIELDS = ("address", "topics", "data", "blockNumber", "blockHash", "transactionH
 
 
 @given(st.lists(JSON, max_size=4), st.sampled_from(FIELDS), JSON)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_whatever_comes_as_a_log_is_a_row_or_rejected(raws: list[Any], name: str, value: Any) -> None:
     topics, data = abi.encode_log(abi.TRANSFER, {"sender": abi.ZERO, "receiver": "0x" + "12" * 20, "amount": 5})
     log = {

@@ -145,7 +145,7 @@ def test_of_a_feed_cut_off_the_last_entry_is_left_out() -> None:
 
 
 @given(st.binary(max_size=300), st.text(max_size=100))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_whatever_comes_is_entries_or_a_bad_page(noise: bytes, text: str) -> None:
     retold = RSS.replace(b"Ten years", text.encode(errors="replace"))
     rules = {"html", "not_a_feed", "entities", "encoding", "too_large"}
@@ -174,7 +174,7 @@ def test_impact_is_what_its_rules_say() -> None:
 
 
 @given(st.text(max_size=80), st.lists(st.sampled_from(sorted(TERMS)), max_size=8), st.floats(0, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_impact_stays_between_0_and_1_and_grows_with_terms(text: str, terms: list[str], weight: float) -> None:
     found = impact(" ".join([text, *terms]), text, weight)
     assert 0 <= found.score <= weight
