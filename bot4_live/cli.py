@@ -26,6 +26,7 @@ SUMMARIES = {
     "bus": "Follow the journal's events as topics, here or through Kafka.",
     "db": "Prepare and inspect the database of the services profile.",
     "data": "Import and export history files: candles, trades, quotes.",
+    "dbt": "Document the marts and say how old their sources are.",
     "demo": "Run the main job end to end and write a report.",
     "doctor": "Say what this machine has and lacks.",
     "exchange": "Serve the simulated exchange (Binance USD-M's protocol) on loopback.",

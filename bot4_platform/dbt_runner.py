@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -141,6 +142,38 @@ def freshness(
         )
         for found in result.result.results
     ]
+
+
+def sources_of(models: Iterable[str]) -> list[str]:
+    """Return the lake's tables that models (by name), and all that they are made of, read."""
+    parents = read_manifest()["parent_map"]
+    tables, waiting = set(), [f"model.bot4.{name}" for name in models]
+    while waiting:
+        for parent in parents[waiting.pop()]:
+            if parent.startswith("source."):
+                tables.add(parent.rpartition(".")[2])
+            elif parent.startswith("model."):
+                waiting.append(parent)
+    return sorted(tables)
+
+
+def write_docs(target: Path, target_path: Path) -> Path:
+    """Write dbt's documentation as one page that reads offline, `target/index.html`, and return it.
+
+    The page before is replaced whole. Raises ValueError when dbt cannot make it.
+    """
+    result = _invoke(["docs", "generate", "--static", "--empty-catalog", "--target", "duckdb"], target_path, {})
+    if not result.success:
+        raise ValueError(f"dbt cannot document {DBT_DIR}: {result.exception}")
+    target.mkdir(parents=True, exist_ok=True)
+    page = target / "index.html"
+    staged = target / f".index.{os.getpid()}.html"
+    try:
+        shutil.copyfile(target_path / "static_index.html", staged)
+        os.replace(staged, page)
+    finally:
+        staged.unlink(missing_ok=True)
+    return page
 
 
 def fresh_manifest(target_path: Path) -> dict[str, Any]:

@@ -83,3 +83,8 @@ def dagster_home(settings: Settings) -> Path:
 def docs_dir(settings: Settings) -> Path:
     """Return where Great Expectations' Data Docs lie."""
     return settings.root / "data_docs"
+
+
+def dbt_docs_dir(settings: Settings) -> Path:
+    """Return where the pages of dbt's documentation lie."""
+    return settings.root / "dbt_docs"

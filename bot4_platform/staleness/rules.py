@@ -81,6 +81,10 @@ AS_INPUTS = frozenset({
     "quarantine", "source_quarantine", "funding", "liquidations", "tickers", "onchain_transfers", "dex_swaps",
     "stablecoin_supply", "pass_rates", "feature_drift", "venue_agreement", "quality_page", "stg_trades",
     "feature_state", "data_docs", "baseline_model", "lightgbm_model",
+    # Marts: what is made of minutes or of statements that may never come; a day's candle is a day old at its close.
+    "stg_quotes", "stg_depth", "stg_funding", "stg_liquidations", "stg_mids", "candles_5m", "candles_15m", "candles_1h",
+    "candles_4h", "candles_1d", "funding_1h", "liquidations_1m", "basis_pairs", "basis_1m", "dbt_docs",
+    "history_gaps",
 })  # fmt: skip
 
 

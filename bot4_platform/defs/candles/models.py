@@ -1,6 +1,6 @@
 """dbt's models as asset specs and its tests as check specs, by the step that builds them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,17 +49,6 @@ class Step:
     models: dict[str, dg.AssetSpec] = field(default_factory=dict)
     checks: dict[str, dg.AssetCheckSpec] = field(default_factory=dict)
     marts: frozenset[str] = frozenset()
-
-    def sources(self, names: Iterable[str]) -> list[str]:
-        """Return the lake's tables that models (by name) and all they are made of read."""
-        tables, waiting = set(), [f"model.bot4.{name}" for name in names]
-        while waiting:
-            for parent in MANIFEST["parent_map"][waiting.pop()]:
-                if parent.startswith("source."):
-                    tables.add(parent.rpartition(".")[2])
-                elif parent.startswith("model."):
-                    waiting.append(parent)
-        return sorted(tables)
 
 
 def step_of(group: str) -> Step:

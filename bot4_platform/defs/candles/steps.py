@@ -37,7 +37,7 @@ def run(
         with ExitStack() as stack:
             root = lake.root
             if not markets:  # dbt reads by file names: what it reads holds still
-                root = stack.enter_context(lake.pinned(*part, tables=step.sources(names)))
+                root = stack.enter_context(lake.pinned(*part, tables=dbt_runner.sources_of(names)))
             outcomes = dbt_runner.build(
                 root, staged, *part, target_path=bot4.settings().root / "dbt", select=names, markets=markets
             )

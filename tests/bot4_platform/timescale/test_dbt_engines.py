@@ -5,7 +5,6 @@ Real captures and generated days; duplicates, late and out-of-order ticks; trade
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,11 @@ from bot4_platform.tables import TABLES
 from bot4_platform.tables.marts import MARTS
 from bot4_platform.timescale.connection import connect
 from bot4_platform.timescale.lake_copy import copy_partition
+from bot4_platform.timescale.load import load_day
 from bot4_platform.timescale.migrate import migrate
 from bot4_platform.timescale.settings import PostgresSettings
-from tests.servers import Server
+from bot4_platform.timescale.ticks import of_trades
+from tests.servers import PASSWORD, Server
 
 pytestmark = pytest.mark.services
 
@@ -42,18 +43,8 @@ class Engines:
         self.folder, self.settings, self.lake = folder, settings, Lake(folder / "lake")
 
     def load(self, part: MarketDay) -> None:
-        """Bring the partition's trades to the server as its hypertable has them, replacing what was there."""
-        venue, _, symbol = part.market.partition(":")
-        rows = self.lake.read("trades", *part)
-        columns = ("exch_ns", "trade_id", "recv_ns", "seq", "price", "qty", "sell")
-        text = io.BytesIO()
-        rows.select(pl.lit(venue), pl.lit(symbol).alias("symbol"), *columns).write_csv(text, include_header=False)
-        text.seek(0)
-        with connect(self.settings) as db, db.cursor() as cursor:
-            cursor.execute("delete from market.market_ticks where exchange = %s and symbol = %s", (venue, symbol))
-            names = ", ".join(("exchange", "symbol", *columns))
-            cursor.copy_expert(f"copy market.market_ticks ({names}) from stdin (format csv)", text)
-            db.commit()
+        """Bring the partition's trades to the server."""
+        load_day(self.settings, of_trades(self.lake.read("trades", *part), part.market), part)
 
     def build(self, part: MarketDay, select: list[str]) -> dict[str, tuple[pl.DataFrame, pl.DataFrame]]:
         """Return each model as duckdb and as postgres made it, in the table's types."""
@@ -133,6 +124,8 @@ def test_generated_days_agree(engines: Engines) -> None:
     for rows in (generated(1, 20_000), edge, edge[:1], edge[:0]):
         engines.lake.write("trades", *DAY, trades_of(rows, DAY))
         assert engines.agree(DAY) >= len(rows[:1]) * len(INTERVALS)
+    for path in (engines.folder / "postgres").rglob("*"):  # what dbt wrote for itself
+        assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path
 
 
 def test_a_sum_beyond_64_bits_fails_on_the_server_too(engines: Engines) -> None:
