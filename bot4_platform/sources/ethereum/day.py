@@ -17,7 +17,7 @@ import msgspec
 from bot4_live.clock import DAY_NS
 from bot4_platform.lake import Lake
 from bot4_platform.sources.days import day_start_ns
-from bot4_platform.sources.errors import SourceUnavailable
+from bot4_platform.sources.errors import BadPage, SourceUnavailable
 from bot4_platform.sources.ethereum.blocks import (
     Block,
     Transaction,
@@ -36,7 +36,7 @@ from bot4_platform.sources.progress import Progress, Tell, silent
 from bot4_platform.sources.publication import Publication
 from bot4_platform.sources.quarantine import quarantine
 from bot4_platform.sources.state import locked
-from bot4_platform.sources.validation import Rejected, raw_bytes
+from bot4_platform.sources.validation import Rejected, raw_bytes, rejected_page
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,7 +46,7 @@ SCOPE = "ethereum:MAINNET"
 BLOCKS = "chain_blocks"
 ROWS = {"onchain_transfers": "transfers", "dex_swaps": "swaps", "stablecoin_supply": "supply"}
 SLOT_NS = 12_000_000_000
-CHUNK = 200  # blocks read at once
+CHUNK = 100  # blocks read at once; whole ones are half a megabyte each
 SAVE_EVERY = 1000  # blocks between two writes of the day
 TRIES = 5  # of a chunk whose chain moved while it was read
 
@@ -82,11 +82,15 @@ def read_day(
 ) -> DayResult:
     """Bring a UTC day in the lake up to the node's chain and return what was done.
 
-    Raises SourceUnavailable, SourceRefused and BadPage; what was read until then is kept.
+    Raises SourceUnavailable, SourceRefused and BadPage, which is quarantined too; what was saved until then is kept.
     """
     with locked(lake, BLOCKS, day, SCOPE):
         run = _Day(lake, node, settings, day, now, backfill)
-        return run.read(tell)
+        try:
+            return run.read(tell)
+        except BadPage as page:
+            quarantine(lake, SOURCE, day, SCOPE, [rejected_page(page)], now_ns=now())
+            raise
 
 
 class _Day:

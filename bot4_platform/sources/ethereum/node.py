@@ -45,12 +45,17 @@ class Node:
         return self.batch([(method, list(params))])[0]
 
     def batch(self, calls: Sequence[Call]) -> list[Any]:
-        """Return the results of calls, in their order. Raises as `call`."""
+        """Return the results of calls, in their order; fewer at once where a page is too large. Raises as `call`."""
         results: list[Any] = []
-        for start in range(0, len(calls), self.batch_size):
-            part = calls[start : start + self.batch_size]
-            ask = partial(self._ask, part)
-            results += retrying(self.client.source, ask, self.client.policy, self._sleep)
+        size = self.batch_size
+        while len(results) < len(calls):
+            part = calls[len(results) : len(results) + size]
+            try:
+                results += retrying(self.client.source, partial(self._ask, part), self.client.policy, self._sleep)
+            except BadPage as page:
+                if page.rule != "too_large" or len(part) == 1:
+                    raise
+                size = len(part) // 2
         return results
 
     def block_number(self) -> int:

@@ -24,6 +24,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,12})?")
 MISSING = "."
 LIMIT = 10_000
+MOST_PAGES = 20
 
 
 class RawObservation(msgspec.Struct, frozen=True):
@@ -78,7 +79,7 @@ class Alfred:
         Raises BadPage, SourceRefused (key, series), SourceUnavailable.
         """
         found: list[Any] = []
-        while True:
+        for _ in range(MOST_PAGES):
             page = self._get(
                 "series/observations", series_id=series.id, realtime_start=day - timedelta(1), realtime_end=day,
                 observation_start=day - timedelta(self.settings.look_back_days), limit=LIMIT, offset=len(found),
@@ -87,6 +88,7 @@ class Alfred:
             found += some
             if not some or len(found) >= count:
                 return parse_observations(series, found, day, now_ns)
+        raise BadPage("too_large", f"{series.id}: more than {MOST_PAGES} pages of {LIMIT} values", page.content[:SHOWN])
 
     def release_of(self, series: Series) -> tuple[int, str]:
         """Return the id and name of the release that a series belongs to."""

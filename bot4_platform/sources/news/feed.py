@@ -59,7 +59,10 @@ def parse_feed(feed: str, content: bytes, now_ns: int) -> Parsed:
     import feedparser
 
     # A stream, since feedparser takes a string or bytes for an address or a file's name where they look like one.
-    found = feedparser.parse(io.BytesIO(content), resolve_relative_uris=False, sanitize_html=False)
+    try:
+        found = feedparser.parse(io.BytesIO(content), resolve_relative_uris=False, sanitize_html=False)
+    except Exception as error:  # it raises what it meets in odd markup: no list of that is complete
+        raise BadPage("not_a_feed", f"it cannot be parsed: {type(error).__name__}", content[:SHOWN]) from None
     if not found.get("version"):
         head = content[:512].lstrip().lower()
         rule = "html" if b"<html" in head or head.startswith(b"<!doctype html") else "not_a_feed"

@@ -321,6 +321,7 @@ def test_a_block_that_is_none_stops_the_run(
     with pytest.raises(BadPage) as caught:
         read(lake, server)
     assert caught.value.rule == rule
+    assert lake.read("source_quarantine", DAY)["rule"].to_list() == [rule]
 
 
 def test_a_page_of_html_stops_the_run_and_nothing_is_lost(lake: Lake, server: LocalNode, chain: Chain) -> None:
@@ -328,6 +329,7 @@ def test_a_page_of_html_stops_the_run_and_nothing_is_lost(lake: Lake, server: Lo
     with pytest.raises(BadPage) as caught:
         read(lake, server)
     assert caught.value.rule == "html"
+    assert lake.read("source_quarantine", DAY)["reason"].to_list() == ["a page of HTML came instead of JSON"]
     read(lake, server)
     check_truth(lake, chain)
 

@@ -79,6 +79,16 @@ def test_one_block_that_is_too_much_is_said_so(server: LocalNode, chain: Chain) 
         all_logs(node_at(server), chain, 50)
 
 
+def test_a_batch_whose_page_is_too_large_is_asked_for_in_parts(server: LocalNode, chain: Chain) -> None:
+    node = node_at(server, page_mb=0.005)
+    numbers = [chain.first + i for i in range(20)]
+    blocks = node.batch([("eth_getBlockByNumber", [hex(number), True]) for number in numbers])
+    assert [int(block["number"], 16) for block in blocks] == numbers
+    assert node.requests > 4
+    with pytest.raises(BadPage, match="larger"):
+        node_at(server, page_mb=0.0005).batch([("eth_getBlockByNumber", [hex(chain.first), True])] * 2)
+
+
 def test_a_limit_is_waited_for(server: LocalNode) -> None:
     server.fail_next(server.refusal(), Reply(b"{}", 503), server.refusal())
     node = node_at(server)

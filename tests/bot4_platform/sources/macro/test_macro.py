@@ -177,6 +177,14 @@ def test_a_page_that_is_none_is_quarantined_and_other_series_go_on(
         assert not lake.exists(OBSERVATIONS, day, scope("GDPC1"))
 
 
+def test_pages_without_end_are_cut_off(lake: Lake, client: Callable[..., SourceClient]) -> None:
+    row = {"realtime_start": "2024-07-11", "realtime_end": "2024-07-11", "date": "2024-06-01", "value": "1"}
+    page = Reply(json.dumps({"observations": [row], "count": 10**9}).encode())
+    with AlfredServer({"CPIAUCSL": FIGURES}, key=KEY) as server:
+        server.fail_next(*[page] * 20)
+        assert "more than 20 pages" in read(lake, client(), server, "2024-07-11").failed["CPIAUCSL"]
+
+
 ODD = st.none() | st.integers() | st.floats() | st.text(max_size=12) | st.dates().map(str)
 
 
