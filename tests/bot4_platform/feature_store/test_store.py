@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,28 @@ def test_an_older_row_never_wins_and_a_correction_does(settings: Settings, store
     assert stored(settings, MARKET)[1] == {"intensity_a": 2.0, "intensity_k": 9e4}
     assert write(store, settings, slow_row(at + 900 * S, 4.0)) == "written"
     assert stored(settings, MARKET)[0] == at + 900 * S
+
+
+@pytest.mark.slow
+def test_a_locked_or_lost_online_store(settings: Settings, store: Any) -> None:
+    """A write fails while somebody holds the database, and what is served stays; then it goes on, also from nothing."""
+    at = T0 + 900 * S
+    write(store, settings, slow_row(at, 1.0))
+    before = stored(settings, MARKET)
+    with closing(sqlite3.connect(settings.online_store)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+            write(store, settings, slow_row(at + 900 * S, 2.0))
+        assert stored(settings, MARKET) == before
+    assert write(store, settings, slow_row(at + 900 * S, 2.0)) == "written"
+    after = stored(settings, MARKET)
+    settings.online_store.unlink()
+    again = open_store(settings)
+    try:
+        assert write(again, settings, slow_row(at + 900 * S, 2.0)) == "written"
+    finally:
+        again._get_provider().online_store._conn.close()
+    assert stored(settings, MARKET) == after
 
 
 def test_the_shift_is_that_of_the_session(settings: Settings, maker: Any) -> None:
