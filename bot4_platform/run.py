@@ -49,6 +49,12 @@ class RunSummary:
         """Return whether every step ran; a failed check that blocks nothing leaves this true."""
         return not self.failed_steps
 
+    def add(self, other: RunSummary) -> None:
+        """Take in the counts of another call."""
+        for name, value in vars(other).items():
+            mine = getattr(self, name)
+            setattr(self, name, mine | value if isinstance(mine, dict) else mine + value)
+
     def raise_for_failure(self) -> None:
         """Raise RuntimeError naming the first failed step and why."""
         for name, why in self.failed_steps.items():

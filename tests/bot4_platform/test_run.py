@@ -16,7 +16,7 @@ from bot4_platform.instance import open_instance
 from bot4_platform.journal_source import seals, segments
 from bot4_platform.lake import Lake
 from bot4_platform.partitions import MarketDay
-from bot4_platform.run import Step, materialize
+from bot4_platform.run import RunSummary, Step, materialize
 
 START = 1_723_161_600 * 10**9 - 60 * 10**9
 TODAY = MarketDay("2024-08-08", "binance_usdm:BTCUSDT")
@@ -107,3 +107,10 @@ def test_what_cannot_run_is_one_clear_error(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         materialize(selection, partitions, settings)
+
+
+def test_summaries_add_up() -> None:
+    one = RunSummary(["a"], 2, 3, 0, [], {}, ["x"], 1.5)
+    one.add(RunSummary(["b"], 1, 1, 1, ["y:check"], {"y": "disk full"}, ["y"], 0.5))
+    assert one == RunSummary(["a", "b"], 3, 4, 1, ["y:check"], {"y": "disk full"}, ["x", "y"], 2.0)
+    assert not one.success

@@ -41,7 +41,8 @@ def history_candles_are_sound(context: dg.AssetCheckExecutionContext, bot4: Bot4
     description="Tick and lot of the rows are those of the instruments table, where that knows the market.",
 )
 def history_counts_by_the_instrument(context: dg.AssetCheckExecutionContext, bot4: Bot4Resource) -> dg.AssetCheckResult:
-    """Compare with the version that held at each day's start."""
+    """Compare with the version that held at the day's start."""
+    from bot4_live.instrument import E8
     from bot4_platform.instruments import TABLE, Instruments
 
     part, lake = market_day(context), bot4.lake()
@@ -49,7 +50,7 @@ def history_counts_by_the_instrument(context: dg.AssetCheckExecutionContext, bot
     if not lake.exists(TABLE) or part.market not in set(lake.read(TABLE)["market"]):
         return dg.AssetCheckResult(passed=True, metadata={"instrument": "not in the table yet"})
     known = Instruments.of(lake).at(part.market, part.start_ns)
-    wanted = (known.tick_e8, known.lot_e8)
+    wanted = (known.tick_e8, 1 if known.inverse else known.lot_e8 * known.contract_e8 // E8)
     return dg.AssetCheckResult(
         passed=all(row == wanted for row in units),
         severity=dg.AssetCheckSeverity.WARN,

@@ -63,14 +63,14 @@ def fetch_candles(
     with locked(lake, CANDLES, day, market):
         known = lake.read(CANDLES, day, market) if lake.exists(CANDLES, day, market) else TABLES[CANDLES].empty()
         have = set(known["minute_ns"].to_list())
-        gaps_before, question = read_gaps(lake, day, market), Question(now_ns, frozenset(), int(confirm_after_s * 1e9))
+        gaps_before, question = read_gaps(lake, day, market), Question(now_ns, int(confirm_after_s * 1e9))
         settled = {at for gap in gaps_before if question.settled(gap) for at in gap.span()}
-        rows, rejected, spoiled = _ask(client, market, units, have | settled, (first, to), now_ns)
+        rows, rejected, spoiled, beyond = _ask(client, market, units, have | settled, (first, to), now_ns)
         new = pl.DataFrame(
             [_candle(row, units, now_ns) for at, row in rows.items() if at not in have], TABLES[CANDLES].schema()
         )
         kept = pl.concat([known, new])
-        question = replace(question, rejected=frozenset(spoiled))
+        question = replace(question, rejected=frozenset(spoiled), beyond=frozenset(beyond))
         gaps = judge(kept["minute_ns"].to_list(), first, to, gaps_before, question)
         quarantine(lake, f"{client.venue.name}_candles", day, market, rejected, now_ns=now_ns)
         written = lake.write(CANDLES, day, market, kept)
@@ -90,14 +90,16 @@ def opened(lake: Lake, client: HistoryClient, day: str, market: str) -> tuple[Un
 
 def _ask(
     client: HistoryClient, market: str, units: Units, have: set[int], span: tuple[int, int], now_ns: int
-) -> tuple[dict[int, CandleRow], list[Rejected], set[int]]:
-    """Return the rows of what is missing in a span by minute, what was no row, and the minutes that this spoiled.
+) -> tuple[dict[int, CandleRow], list[Rejected], set[int], set[int]]:
+    """Return the rows of what is missing in a span by minute, what was no row, the minutes that this spoiled, and those
+    for which later ones came.
 
     Each page is asked for by a window of its own, so that an outage longer than a page ends nothing.
     """
     found: dict[int, CandleRow] = {}
     rejected: list[Rejected] = []
     spoiled: set[int] = set()
+    beyond: set[int] = set()
     for first, to in _windows(have, *span, client.page):
         try:
             raws, parse = client.candles(market, first // MS, to // MS)
@@ -113,7 +115,9 @@ def _ask(
         for row in checked.rows:
             if first <= row.at_ms * MS < to:  # the venue may give more than was asked, also one that is not over
                 found.setdefault(row.at_ms * MS, row)
-    return found, rejected, spoiled
+        if checked.rows and all(row.at_ms * MS >= to for row in checked.rows):
+            beyond.update(range(first, to, MINUTE_NS))
+    return found, rejected, spoiled, beyond
 
 
 def _windows(have: set[int], first: int, to: int, page: int) -> Iterator[tuple[int, int]]:
@@ -150,5 +154,5 @@ def _candle(row: CandleRow, units: Units, now_ns: int) -> dict[str, int]:
         "created_ns": LAG.created_ns(event, max(event, now_ns), backfill=True),
         "open": count(row.open, units.tick_e8), "high": count(row.high, units.tick_e8),
         "low": count(row.low, units.tick_e8), "close": count(row.close, units.tick_e8),
-        "volume": count(row.volume, units.lot_e8), "tick_e8": units.tick_e8, "lot_e8": units.lot_e8,
+        "volume": count(row.volume, units.volume_e8), "tick_e8": units.tick_e8, "lot_e8": units.volume_e8,
     }  # fmt: skip

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,10 +29,15 @@ MS = 1_000_000
 
 @dataclass(frozen=True)
 class Units:
-    """What prices and quantities of a market are counted in: 1e-8 of the quote currency and of the base."""
+    """What a market is counted in, 1e-8: prices of the quote currency, quantities of the base or of contracts.
+
+    Volumes of candles ccxt gives in the base currency everywhere: `volume_e8` is a lot in it where contracts have a
+    size in it, and 1e-8 of it where they are worth a sum of the quote currency (inverse).
+    """
 
     tick_e8: int
     lot_e8: int
+    volume_e8: int
 
 
 class HistoryClient:
@@ -101,12 +107,16 @@ class HistoryClient:
 
     def units(self, market: str) -> Units:
         """Return tick and lot as the venue lists them now."""
-        precision = self.symbol(market)["precision"]
+        found = self.symbol(market)
+        precision = found["precision"]
         if self.exchange.precisionMode != self._errors.TICK_SIZE or None in (precision["price"], precision["amount"]):
             raise ValueError(
                 f"{self.venue.name} does not say the tick of {market}; its history cannot be counted in it"
             )
-        return Units(to_e8(str(precision["price"])), to_e8(str(precision["amount"])))
+        lot = Decimal(str(precision["amount"]))
+        size = Decimal(str(found.get("contractSize") or 1))
+        volume_e8 = 1 if found.get("inverse") else to_e8(lot * size)
+        return Units(to_e8(str(precision["price"])), to_e8(lot), volume_e8)
 
     def now_ns(self) -> int:
         """Return the venue's time, by which a candle is over and a row is of the future; ours where it says none."""
@@ -129,7 +139,7 @@ class HistoryClient:
     def trades(
         self, market: str, *, since_ms: int | None = None, from_id: str = ""
     ) -> tuple[list[Any], Callable[[Any], Any]]:
-        """Return the rows of one page of trades, from a time or (where the venue can) an id on; and their parser."""
+        """Return the rows of one page of trades, from a time or an id on, and their parser."""
         found = self.symbol(market)
         more = {self.venue.from_id: from_id} if from_id else {}
         rows = self._page(
@@ -151,9 +161,9 @@ class HistoryClient:
 
         return rows, parse
 
-    def has(self, what: str) -> bool:
-        """Return whether the venue gives `fetchOHLCV`, `fetchTrades` or `fetchFundingRateHistory`."""
-        return bool(self.exchange.has.get(what))
+    def pays_funding(self, market: str) -> bool:
+        """Return whether the market is a perpetual of a venue that lists its past funding."""
+        return bool(self.exchange.has.get("fetchFundingRateHistory") and self.symbol(market).get("swap"))
 
     def close(self) -> None:
         """Close its connections."""

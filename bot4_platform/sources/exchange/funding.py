@@ -43,7 +43,7 @@ def fetch_funding(lake: Lake, client: HistoryClient, day: str, market: str) -> F
     first = day_start_ns(day)
     source = f"{client.venue.name}_funding"
     rows, rejected = [], 0
-    if client.has("fetchFundingRateHistory"):
+    if client.pays_funding(market):
         try:
             raws, parse = client.funding(market, first // MS, (first + DAY_NS) // MS)
         except BadPage as page:

@@ -2,7 +2,7 @@
 
 `unconfirmed`: the venue was asked once, and gave what lies around it: its outage, or a loss on our way. `venue`: it was
 asked again later and still has nothing; sooner than that nobody asks. `quarantined`: something came for the minute and
-was no candle.
+was no candle. `out_of_reach`: the venue answered with later minutes only, as those do whose history is short.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MINUTE_NS = 60_000_000_000
 TABLE, CANDLES = "history_gaps", "history_candles_1m"
-UNCONFIRMED, VENUE, QUARANTINED = "unconfirmed", "venue", "quarantined"
+UNCONFIRMED, VENUE, QUARANTINED, OUT_OF_REACH = "unconfirmed", "venue", "quarantined", "out_of_reach"
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,16 @@ class Gap:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked now: when, which minutes came and were no candles, after how long a gap is the venue's."""
+    """What is asked now: when, after how long a gap is the venue's, and the minutes for which something else came."""
 
     now_ns: int
-    rejected: frozenset[int] = frozenset()
     confirm_after_ns: int = 0
+    rejected: frozenset[int] = frozenset()  # no candle
+    beyond: frozenset[int] = frozenset()  # only later ones
+
+    def cause(self, at: int) -> str:
+        """Return what is known of a minute by what came for it, "" when nothing did."""
+        return QUARANTINED if at in self.rejected else OUT_OF_REACH if at in self.beyond else ""
 
     def settled(self, gap: Gap) -> bool:
         """Return whether it is too soon to ask after a gap again; what was quarantined is asked for every time."""
@@ -93,13 +98,10 @@ def judge(minutes: Iterable[int], first_ns: int, to_ns: int, known: list[Gap], q
 def _judge_minute(at: int, before: Gap | None, question: Question) -> Gap:
     now = question.now_ns
     if before is None:
-        return Gap(at, at, QUARANTINED if at in question.rejected else UNCONFIRMED, 1, now, now)
+        return Gap(at, at, question.cause(at) or UNCONFIRMED, 1, now, now)
     if question.settled(before):
         return replace(before, first_ns=at, last_ns=at)
-    if at in question.rejected:
-        cause = QUARANTINED
-    else:
-        cause = VENUE  # asked again, long enough after, and nothing still
+    cause = question.cause(at) or VENUE  # asked again, long enough after, and nothing still
     return Gap(at, at, cause, before.asked + 1, before.first_asked_ns, now)
 
 

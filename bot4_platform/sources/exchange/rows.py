@@ -72,18 +72,18 @@ def candle_rules(units: Units) -> list[Callable[[CandleRow], Wrong]]:
         for price in (row.open, row.high, row.low, row.close):
             if wrong := _counted("tick", price, units.tick_e8):
                 return wrong
-        return _counted("lot", row.volume, units.lot_e8)
+        return _counted("lot", row.volume, units.volume_e8)
 
     return [shape, counted]
 
 
-def trade_rules(units: Units, *, numbered: bool) -> list[Callable[[TradeRow], Wrong]]:
-    """Return what must hold for a trade; `numbered`: the venue's ids are numbers."""
+def trade_rules(units: Units) -> list[Callable[[TradeRow], Wrong]]:
+    """Return what must hold for a trade; ids are numbers, by which pages go on."""
 
     def shape(row: TradeRow) -> Wrong:
         if row.side not in ("buy", "sell"):
             return "schema", f"a side is buy or sell, not {row.side!r}"
-        if numbered and not (row.id.isascii() and row.id.isdigit()):
+        if not (row.id.isascii() and row.id.isdigit()):
             return "schema", f"an id is a number here, not {row.id[:40]!r}"
         if not row.price or not row.amount:
             return "price", "price or amount is 0"

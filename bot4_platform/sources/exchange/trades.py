@@ -1,8 +1,9 @@
 """One day of public trades, page by page, made durable as it goes on.
 
-Pages go on after the last id where the venue can (nothing is lost or doubled at a page's edge), else after the last
-time. What is fetched lies in a spool beside the tables, a file for every few pages, until the day's partition is
-written; how far it is, is read from there: kill -9 costs at most those few pages.
+Pages go on after the last id, so that nothing is lost or doubled at a page's edge; a venue that cannot do so (most give
+only their latest trades, whatever time they are asked for) is refused, not trusted. What is fetched lies in a spool
+beside the tables, a file for every few pages, until the day's partition is written; how far it is, is read from there:
+kill -9 costs at most those few pages.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from bot4_live.clock import DAY_NS
 from bot4_live.safety.durable import sync_path
 from bot4_platform.lake import Lake, Written
 from bot4_platform.sources.days import day_start_ns
-from bot4_platform.sources.errors import BadPage, SourceUnavailable
+from bot4_platform.sources.errors import BadPage, SourceRefused, SourceUnavailable
 from bot4_platform.sources.exchange.candles import MS, opened
 from bot4_platform.sources.exchange.client import HistoryClient, Units
 from bot4_platform.sources.exchange.rows import TradeRow, count, trade_parts, trade_rules
@@ -42,15 +43,20 @@ class TradeDay:
     added: int
     rejected: int
     requests: int
-    missing_ids: int  # 0 also where the venue does not number without holes
+    missing_ids: int  # between the first and the last: Binance numbers without holes
 
 
 def fetch_trades(
     lake: Lake, client: HistoryClient, day: str, market: str, *, pages: int = 20, tell: Tell = silent
 ) -> TradeDay:
-    """Bring the trades of a day into the lake; go on where an earlier call stopped. Raises as `fetch_candles`."""
+    """Bring the trades of a day into the lake; go on where an earlier call stopped. Raises as `fetch_candles`,
+    and SourceRefused for a venue that gives no past trades by id."""
     import polars as pl
 
+    if not client.venue.from_id:
+        raise SourceRefused(
+            f"{client.venue.name} does not give its past trades by id; of the venues known here Binance's markets do", 0
+        )
     begun = client.requests
     units, now_ns = opened(lake, client, day, market)
     first, to = day_start_ns(day), min(day_start_ns(day) + DAY_NS, now_ns)
@@ -90,8 +96,7 @@ def fetch_trades(
         frame = pl.concat(known).unique("id", keep="first", maintain_order=True) if known else spool.add([])
         written = lake.write(TRADES, day, market, frame)
         spool.remove()
-    missing = missing_ids(frame["id"]) if client.venue.contiguous else 0
-    return TradeDay(written, frame.height - before, rejected, client.requests - begun, missing)
+    return TradeDay(written, frame.height - before, rejected, client.requests - begun, missing_ids(frame["id"]))
 
 
 def missing_ids(ids: pl.Series) -> int:
@@ -139,59 +144,50 @@ class Spool:
 
 
 class _Reader:
-    """Reads a day's pages in order."""
+    """Reads a day's pages in order: the first by time, the others by id."""
 
     def __init__(self, client: HistoryClient, market: str, units: Units, span: tuple[int, int], now_ns: int) -> None:
         self._client, self._market, self._units, self._now = client, market, units, now_ns
         self._first_ms, self._to_ms = span[0] // MS, -(-span[1] // MS)
-        self.at_ms, self._last_id, self._seen = self._first_ms, "", set[str]()
+        self.at_ms, self._last_id = self._first_ms, -1
         self.done = self._first_ms >= self._to_ms
 
     def go_on_after(self, known: list[pl.DataFrame]) -> None:
         """Begin after what is known already."""
         import polars as pl
 
-        frames = [frame for frame in known if frame.height]
-        if frames:
-            rows = pl.concat(frames).sort("event_ns", maintain_order=True)
-            self.at_ms = int(rows["event_ns"][-1]) // MS
-            numbered = self._client.venue.from_id
-            self._last_id = str(rows["id"].cast(pl.Int64).max()) if numbered else ""
-            self._seen = set(rows.filter(pl.col("event_ns") >= self.at_ms * MS)["id"])
+        rows = pl.concat(frames) if (frames := [frame for frame in known if frame.height]) else None
+        if rows is not None:
+            last_ns, last_id = rows["event_ns"].max(), rows["id"].cast(pl.Int64).max()
+            assert isinstance(last_ns, int)
+            assert isinstance(last_id, int)
+            self.at_ms, self._last_id = last_ns // MS, last_id
 
     def page(self) -> Checked[TradeRow]:
         """Return the next page's rows of the day, and move on. Raises BadPage, and then the page is still the next."""
-        by_id = bool(self._last_id)
+        by_id = self._last_id >= 0
         if by_id:
-            raws, parse = self._client.trades(self._market, from_id=str(int(self._last_id) + 1))
+            raws, parse = self._client.trades(self._market, from_id=str(self._last_id + 1))
         else:
             raws, parse = self._client.trades(self._market, since_ms=self.at_ms)
-        rules = trade_rules(self._units, numbered=bool(self._client.venue.from_id))
         found = check_rows(
             raws, TradeRow, now_ns=self._now, event_ns=lambda row: row.timestamp * MS,
-            rules=rules, parse=lambda raw: trade_parts(parse(raw)),
+            rules=trade_rules(self._units), parse=lambda raw: trade_parts(parse(raw)),
         )  # fmt: skip
-        rows = sorted(found.rows, key=lambda row: row.timestamp)
-        fresh = [row for row in rows if row.id not in self._seen and row.timestamp >= self._first_ms]
-        inside = [row for row in fresh if row.timestamp < self._to_ms]
-        self._move(rows, fresh, len(raws), by_id=by_id)
-        return Checked(inside, found.rejected)
+        fresh = [row for row in found.rows if row.timestamp >= self._first_ms]
+        self._move(fresh, len(raws), by_id=by_id)
+        return Checked([row for row in fresh if row.timestamp < self._to_ms], found.rejected)
 
-    def _move(self, rows: list[TradeRow], fresh: list[TradeRow], came: int, *, by_id: bool) -> None:
+    def _move(self, fresh: list[TradeRow], came: int, *, by_id: bool) -> None:
         if fresh:
-            last = fresh[-1].timestamp
-            self._seen = {row.id for row in rows if row.timestamp == last}
-            self.at_ms = last
-            if self._client.venue.from_id:
-                self._last_id = str(max(int(row.id) for row in fresh))
-        elif came >= self._client.venue.trades_page and not by_id:
-            raise SourceUnavailable(
-                f"{self._client.venue.name} has more trades at {self.at_ms} ms than a page holds; it cannot be read on"
-            )
+            self.at_ms = max(row.timestamp for row in fresh)
+            self._last_id = max(int(row.id) for row in fresh)
         elif by_id and came:  # a page of which nothing could be kept
-            self._last_id = str(int(self._last_id) + came)
+            self._last_id += came
         elif by_id:
             self.done = True
+        elif came:
+            raise BadPage("schema", "no row of the first page could be read", b"")
         else:
             self.at_ms += QUIET_MS
         self.done = self.done or self.at_ms >= self._to_ms

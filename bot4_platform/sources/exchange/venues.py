@@ -13,12 +13,11 @@ PAGE = 500  # candles a page, where ccxt does not say
 
 @dataclass(frozen=True)
 class Venue:
-    """A venue as ccxt knows it. `from_id`: the parameter by which trades go on after an id; "" goes on by time."""
+    """A venue as ccxt knows it. `from_id`: the parameter by which past trades are asked for, "" where it has none."""
 
     name: str
     ccxt: str
     from_id: str = ""
-    contiguous: bool = False  # trades are numbered without holes
     trades_page: int = 1000
 
 
@@ -31,7 +30,7 @@ def venue_of(market: str) -> Venue:
     if known not in ccxt.exchanges:
         raise ValueError(f"ccxt knows no venue {name}; the market is to be one such as binance_usdm:BTCUSDT")
     if name.startswith("binance_"):
-        return Venue(name, known, from_id="fromId", contiguous=True)
+        return Venue(name, known, from_id="fromId")
     return Venue(name, known)
 
 

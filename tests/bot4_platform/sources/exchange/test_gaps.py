@@ -46,11 +46,11 @@ def test_causes_by_what_a_second_question_says(kinds: list[str], late: bool) -> 
     at = {kind: {n * MINUTE_NS for n, one in enumerate(kinds) if one == kind} for kind in set(kinds)}
     span = (0, len(kinds) * MINUTE_NS)
     spoiled = frozenset(at.get("spoiled", set()))
-    first = judge(at.get("there", set()), *span, [], Question(10**12, spoiled, 10**10))
+    first = judge(at.get("there", set()), *span, [], Question(10**12, 10**10, spoiled))
     assert {gap.cause for gap in first} <= {"unconfirmed", "quarantined"}
     second_ns = 10**12 + (10**10 if late else 1)
     have = at.get("there", set()) | (at.get("lost", set()) if late else set())  # what is not asked for does not come
-    second = judge(have, *span, first, Question(second_ns, spoiled, 10**10))
+    second = judge(have, *span, first, Question(second_ns, 10**10, spoiled))
     by_minute = {minute: gap for gap in second for minute in gap.span()}
     assert set(by_minute) == {n * MINUTE_NS for n in range(len(kinds))} - have
     for minute, gap in by_minute.items():
@@ -62,7 +62,7 @@ def test_causes_by_what_a_second_question_says(kinds: list[str], late: bool) -> 
 
 def test_a_confirmed_gap_stays_confirmed() -> None:
     known = [Gap(0, MINUTE_NS, "venue", 2, 5, 6)]
-    (gap,) = judge([], 0, 2 * MINUTE_NS, known, Question(16, frozenset(), 10))
+    (gap,) = judge([], 0, 2 * MINUTE_NS, known, Question(16, 10))
     assert (gap.cause, gap.asked, gap.minutes) == ("venue", 3, 2)
 
 
