@@ -21,6 +21,7 @@ GROUP = "bot4.commands"
 # One line each, so that `bot4 --help` imports nothing; a test compares them with the commands' own.
 SUMMARIES = {
     "archive": "Move days and segments older than the local window to S3.",
+    "backfill": "Make assets for a range of days, and go on where it stopped.",
     "backup": "Back up everything under var/: journals, lake, models, databases, state.",
     "bench": "Measure the hot path, the wire and the platform against named references.",
     "bus": "Follow the journal's events as topics, here or through Kafka.",

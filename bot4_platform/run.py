@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -13,6 +13,7 @@ from dagster import AssetKey, DagsterEventType, DagsterInvalidSubsetError, Event
 from bot4_live.settings import Settings
 from bot4_platform.beta import beta
 from bot4_platform.instance import open_instance
+from bot4_platform.operations.dead_runs import PROCESS_TAG, bury_dead_runs, this_process
 from bot4_platform.operations.errors import first_cause
 from bot4_platform.partitions import DAYS, MARKET_DAYS, MarketDay
 
@@ -68,6 +69,7 @@ def materialize(
     *,
     progress: Callable[[Step], None] | None = None,
     definitions: dg.Definitions | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> RunSummary:
     """Materialize `selection` with its checks; return the counts, also when steps failed.
 
@@ -88,18 +90,8 @@ def materialize(
             raise ValueError(
                 f"no partition {part.key}: the first day is in BOT4_PLATFORM__DAY_START, markets in _MARKETS"
             )
-    graph = definitions.resolve_asset_graph()
-    try:
-        keys = _resolve(selection).required_multi_asset_neighbors().resolve(graph)
-    except DagsterInvalidSubsetError as error:
-        raise ValueError(f"selection {selection!r}: {str(error).splitlines()[0]}") from error
-    if not keys:
-        raise ValueError(f"the selection {selection!r} selects no asset")
-    ordered = [key for key in graph.toposorted_asset_keys if key in keys]
-    partitioned = [key for key in ordered if graph.get(key).is_partitioned]
-    by_day = [key for key in partitioned if graph.get(key).partitions_def == DAYS]
-    by_market = [key for key in partitioned if key not in by_day]
-    rest = [key for key in ordered if key not in partitioned]
+    by_market, by_day, rest = divide(selection, definitions)
+    partitioned = by_market + by_day
     if partitioned and not parts:
         raise ValueError(f"{partitioned[0].to_user_string()} is partitioned: name at least one (day, market)")
     summary = RunSummary()
@@ -109,13 +101,32 @@ def materialize(
     if rest:
         plan.append((rest, None))
     with open_instance(settings) as instance:
-        watcher = _Watcher(summary, progress, plan, definitions)
+        bury_dead_runs(instance)
+        watcher = _Watcher(summary, progress, plan, definitions, tags or {})
         for keys_of_run, run_key in plan:
             watcher.run(instance, settings, keys_of_run, run_key)
             if not summary.success:
                 break
     summary.seconds = time.monotonic() - started
     return summary
+
+
+def divide(selection: Selection, definitions: dg.Definitions) -> tuple[list[AssetKey], list[AssetKey], list[AssetKey]]:
+    """Return the selected assets, what is upstream first: by day and market, by day alone, and unpartitioned.
+
+    Raises ValueError for an unknown asset, or a selection that selects nothing.
+    """
+    graph = definitions.resolve_asset_graph()
+    try:
+        keys = _resolve(selection).required_multi_asset_neighbors().resolve(graph)
+    except DagsterInvalidSubsetError as error:
+        raise ValueError(f"selection {selection!r}: {str(error).splitlines()[0]}") from error
+    if not keys:
+        raise ValueError(f"the selection {selection!r} selects no asset")
+    ordered = [key for key in graph.toposorted_asset_keys if key in keys]
+    by_day = [key for key in ordered if graph.get(key).partitions_def == DAYS]
+    by_market = [key for key in ordered if graph.get(key).is_partitioned and key not in by_day]
+    return by_market, by_day, [key for key in ordered if not graph.get(key).is_partitioned]
 
 
 class _Watcher:
@@ -127,7 +138,9 @@ class _Watcher:
         progress: Callable[[Step], None] | None,
         plan: list[tuple[list[AssetKey], str | None]],
         definitions: dg.Definitions,
+        tags: Mapping[str, str],
     ) -> None:
+        self._tags = tags
         self._summary, self._progress = summary, progress
         self._job = definitions.resolve_implicit_global_asset_job_def()
         self._subsets = [self._job.get_subset(asset_selection=set(keys)) for keys, _ in plan]
@@ -148,7 +161,7 @@ class _Watcher:
             asset_selection=keys,
             partition_key=key,
             raise_on_error=False,
-            tags={"bot4/account": settings.account},
+            tags={"bot4/account": settings.account, PROCESS_TAG: this_process(), **self._tags},
             run_config={
                 "resources": {"bot4": {"config": {"var": str(settings.var), "account": settings.account}}},
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},

@@ -17,13 +17,17 @@ import click
 def command(port: int, account: str | None, var: Path | None, demo: bool, no_daemon: bool) -> None:
     """Open the Dagster UI with every asset of the data platform.
 
-    Serves on 127.0.0.1 until SIGINT or SIGTERM. Schedules and sensors start stopped; switch them on in the UI.
+    Serves on 127.0.0.1 until SIGINT or SIGTERM, and says which schedules and sensors run by themselves: none, unless
+    they are named in BOT4_PLATFORM__OPERATIONS__ON (with commas; `all` for all) or were switched on in the UI.
     """
     from bot4_live.settings import PROJECT_ROOT, load
+    from bot4_platform.operations import switches
     from bot4_platform.settings import platform_settings
     from bot4_platform.ui import serve
 
-    platform_settings()  # what is wrong in it is said here, not in the log of a code server
+    # What is wrong in the settings is said here, not in the log of a code server.
+    if platform_settings().operations.names:
+        switches.check_names(switches.known())
     if demo:
         var = var or PROJECT_ROOT / "var" / "demo"
         accounts = sorted(path.name for path in var.glob("demo-*") if path.is_dir())
@@ -39,6 +43,8 @@ def command(port: int, account: str | None, var: Path | None, demo: bool, no_dae
         if on_terminal:
             click.echo("\r\033[K", err=True, nl=False)
         click.echo(f"Dagster: {url}  (account {settings.account}; Ctrl-C ends it)")
+        for line in switches.lines(settings, daemon=not no_daemon):
+            click.echo(line)
 
     def waiting(seconds: float) -> None:
         if on_terminal:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from bot4_live.settings import Settings
 from bot4_live.settings_errors import WrongSettings
 from bot4_platform.operations.settings import ALL
 from bot4_platform.settings import PREFIX, platform_settings
@@ -34,6 +35,28 @@ def check_names(known: list[str]) -> None:
         close = difflib.get_close_matches(wrong[0], known, n=1)
         meant = f"did you mean {close[0]}?" if close else f"known are: {', '.join(sorted(known))}"
         raise WrongSettings([f"{PREFIX}OPERATIONS__ON={wrong[0]}: no such schedule or sensor; {meant}"])
+
+
+def known() -> list[str]:
+    """Return the names of all schedules and sensors."""
+    from bot4_platform.definitions import defs
+
+    repository = defs.get_repository_def()
+    return sorted([one.name for one in repository.schedule_defs] + [one.name for one in repository.sensor_defs])
+
+
+def lines(settings: Settings, *, daemon: bool) -> list[str]:
+    """Return what to say of an account's schedules and sensors."""
+    from bot4_platform.definitions import defs
+    from bot4_platform.instance import open_instance
+
+    with open_instance(settings) as instance:
+        found = switched(defs, instance)
+    on, off = ([name for name, runs in found.items() if runs is wanted] for wanted in (True, False))
+    said = [f"by itself runs: {', '.join(on) or 'nothing'}; stopped: {', '.join(off) or 'nothing'}"]
+    if on and not daemon:
+        said.append("nothing of it does so now: there is no daemon")
+    return said
 
 
 def switched(definitions: dg.Definitions, instance: DagsterInstance) -> dict[str, bool]:

@@ -115,8 +115,40 @@ def test_a_setting_switches_on_and_a_wrong_name_is_said(settings: Settings, monk
     given("daily_closed")
     with pytest.raises(WrongSettings, match="did you mean daily_close"):
         switches.check_names(["daily_close", "glue"])
+    assert {"daily_close", "glue", "failure_alerts", "data_age_watch"} <= set(switches.known())
+    assert switches.lines(settings, daemon=True) == [
+        f"by itself runs: nothing; stopped: {', '.join(switches.known())}"
+    ]  # fmt: skip
+
+
+def test_who_switched_in_the_ui_has_the_last_word(settings: Settings) -> None:
     with open_instance(settings) as instance:
-        assert set(switches.switched(defs, instance).values()) == {False}
+        repository = defs.get_repository_def()
+        instance.add_instigator_state(_state(repository.name, "sealed_segments", "RUNNING"))
+        assert switches.switched(defs, instance)["sealed_segments"]
+    on, note = switches.lines(settings, daemon=False)
+    assert on.startswith("by itself runs: sealed_segments; ")
+    assert "no daemon" in note
+
+
+def _state(repository: str, name: str, status: str) -> Any:
+    from dagster._core.remote_origin import (
+        ManagedGrpcPythonEnvCodeLocationOrigin,
+        RemoteInstigatorOrigin,
+        RemoteRepositoryOrigin,
+    )
+    from dagster._core.scheduler.instigation import (
+        InstigatorState,
+        InstigatorStatus,
+        InstigatorType,
+        SensorInstigatorData,
+    )
+    from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+    target = LoadableTargetOrigin(python_file="x.py")
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(loadable_target_origin=target)
+    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, repository), name)
+    return InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus(status), SensorInstigatorData())
 
 
 def test_all_of_them_obey_the_setting() -> None:
