@@ -13,15 +13,13 @@ import json
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bot4_live.safety.durable import sync_path
-from bot4_platform import parts, schemas
+from bot4_platform import parts, schemas, staging
 from bot4_platform.archive.cache import bring_back, fetched
 from bot4_platform.archive.stub import stub_path
 from bot4_platform.locks import locked
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PART = parts.BASE
-STAGING = ".staging"
+STAGING = staging.FOLDER
 ROW_GROUP = 131_072  # rows; decisions/010
 MOST_PARTS = 32
 _TRIES = 100
@@ -134,6 +132,7 @@ class Lake:
 
         spec, base = TABLES.get(table), self.path(table, day, market)
         for _ in range(_TRIES):
+            before = None
             try:
                 if not base.is_file() and (copy := fetched(base, self.root)) is not None:
                     return schemas.read_file(copy, table, spec, columns)
@@ -148,6 +147,9 @@ class Lake:
                     break
             except FileNotFoundError:  # a part was superseded and removed
                 if not self.exists(table, day, market):
+                    raise
+            except pl.exceptions.PolarsError:  # it opens a file for its footer and again for its pages
+                if not base.is_file() or parts.identity(base) == before:
                     raise
         else:
             raise OSError(f"{base} was replaced {_TRIES} times while it was read: something writes it without end")
@@ -235,7 +237,7 @@ class Lake:
             if len(files) > MOST_PARTS:
                 self._compact(table, day, market, files)
                 files = parts.live(folder)
-            there = pl.concat([schemas.read_file(path, table, spec, by) for path in files])
+            there = pl.concat([schemas.read_like(path, table, spec, data.select(by)) for path in files])
             fresh = data.join(there, on=by, how="anti", maintain_order="left", nulls_equal=True)
             known = {name for path in files for name in sources_of(path)}
             if fresh.is_empty() and known.issuperset(sources):
@@ -245,7 +247,18 @@ class Lake:
 
     def sources(self, table: str, day: str, market: str) -> list[str]:
         """Return what a partition's rows were made of, as its writers said; nothing when it is not there."""
-        return list(dict.fromkeys(name for path in self.files(table, day, market) for name in sources_of(path)))
+        base = self.path(table, day, market)
+        for _ in range(_TRIES):
+            if not base.is_file():
+                return []
+            try:
+                before = parts.identity(base)
+                found = list(dict.fromkeys(name for path in parts.live(base.parent) for name in sources_of(path)))
+                if parts.identity(base) == before:
+                    return found
+            except FileNotFoundError:
+                continue
+        raise OSError(f"{base} was replaced {_TRIES} times while it was read: something writes it without end")
 
     def compact(self, table: str, day: str, market: str, *, grace_s: float = parts.GRACE_S) -> Compacted | None:
         """Make one sorted file of a partition's parts, None when there is nothing to do.
@@ -310,28 +323,13 @@ class Lake:
                     raise
                 why = os.strerror(int(code[1]))
                 raise OSError(int(code[1]), f"{table} cannot be written ({why})", str(self.root)) from None
-            target.parent.mkdir(parents=True, exist_ok=True)
-            sync_path(staged)
-            size = staged.stat().st_size
-            os.replace(staged, target)
-            sync_path(target.parent)
-            return Written(target, data.height, size)
+            return Written(target, data.height, staging.publish(staged, target))
         finally:
             staged.unlink(missing_ok=True)
 
     def stage(self, table: str, day: str, market: str) -> Path:
         """Return a fresh path to write a partition to; removes what killed writers left there."""
-        folder = self.root / STAGING
-        folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.iterdir():
-            owner = re.search(r"\.(\d+)\.[0-9a-f]{8}(\.parquet)?$", left.name)
-            if owner and not _alive(int(owner[1])):
-                if left.is_dir():
-                    shutil.rmtree(left, ignore_errors=True)
-                else:
-                    left.unlink(missing_ok=True)
-        name = f"{table}-{day}-{market.replace(':', '_')}.{os.getpid()}.{uuid.uuid4().hex[:8]}.parquet"
-        return folder / name
+        return staging.stage(self.root, f"{table}-{day}-{market.replace(':', '_')}")
 
 
 def market_of(folder: str) -> str:
@@ -347,13 +345,3 @@ def sources_of(path: Path) -> list[str]:
 
     found: list[str] = json.loads(pl.read_parquet_metadata(path).get(schemas.SOURCES, "[]"))
     return found
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

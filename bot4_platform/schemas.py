@@ -8,11 +8,13 @@ before anything is written: half a table in old and half in new integers cannot 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bot4_live.safety.durable import read_json, write_json
+from bot4_live.safety.durable import read_json
+from bot4_platform import staging
 from bot4_platform.locks import locked
 from bot4_platform.tables.table import Table
 
@@ -75,7 +77,12 @@ def record(root: Path, table: str, spec: Table) -> None:
                     f"{spec.version}: use the later program to write it"
                 )
             check_growth(table, old, new)
-        write_json(path, new)
+        staged = staging.stage(root, f"{table}-schema", ".json")
+        try:
+            staged.write_text(json.dumps(new, indent=1, sort_keys=True) + "\n")
+            staging.publish(staged, path)
+        finally:
+            staged.unlink(missing_ok=True)
 
 
 def read_schema(path: Path) -> pl.Schema:
@@ -111,3 +118,18 @@ def read_file(path: Path, table: str, spec: Table | None, columns: Sequence[str]
         pl.lit(spec.defaults.get(name), dtype=declared[name]).alias(name) for name in asked if name not in present
     ]
     return frame.with_columns(missing).select(asked)
+
+
+def read_like(path: Path, table: str, spec: Table, keys: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns of `keys` of the rows whose first one lies within the range that `keys` have there.
+
+    By their statistics most row groups of a growing table are passed over.
+    """
+    import polars as pl
+
+    first = keys.columns[0]
+    low, high = keys[first].min(), keys[first].max()
+    if low is None or keys[first].null_count() or any(name not in read_schema(path) for name in keys.columns):
+        return read_file(path, table, spec, keys.columns)
+    rows = pl.scan_parquet(path, hive_partitioning=False).filter(pl.col(first).is_between(low, high))
+    return rows.select(keys.columns).collect()
