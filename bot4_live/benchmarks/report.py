@@ -46,7 +46,7 @@ class Result:
     """The outcome of a benchmark. A metric that cannot be measured yet is None, with a note that says why."""
 
     name: str
-    metrics: dict[str, float | Percentiles | None]
+    metrics: dict[str, float | Percentiles | str | None]
     input: str
     noises: list[Noise]
     notes: dict[str, str] = field(default_factory=dict)

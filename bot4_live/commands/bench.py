@@ -103,6 +103,8 @@ def _table(result: dict[str, Any]) -> None:
         note = result["notes"].get(name, "")
         if isinstance(value, dict):
             table.add_row(name, "  ".join(f"{key} {figure:,.2f}" for key, figure in value.items()), note)
+        elif isinstance(value, str):
+            table.add_row(name, value, note)
         else:
             table.add_row(name, "-" if value is None else f"{value:,}", note)
     console = Console()

@@ -78,20 +78,22 @@ def load_day(settings: PostgresSettings, rows: pa.Table, part: MarketDay) -> Loa
     with connect(settings) as db, db.cursor() as found:
         if require_current(db, settings) == "timescale":
             aggregates.refuse_old(found, part.start_ns)
+    done = transfer(settings, rows, part)
+    finish(settings, done.source)
+    return done
+
+
+def transfer(settings: PostgresSettings, rows: pa.Table, part: MarketDay) -> Loaded:
+    """Bring the rows of a market-day with their row of the ledger in one transaction; the candles are `finish`'s."""
     source, wanted = f"trades/{part.day}/{part.market}", digest(rows)
     with bulk_connect(settings) as bulk, bulk.cursor() as cursor:
         cursor.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", (source,))
         cursor.fetchall()
-        before = _one(cursor, "select digest, refreshed_at is null from market.loads where source = $1", (source,))
-        if before is not None and before[0] == wanted:
-            done = Loaded(source, wanted, "unchanged", rows.num_rows, 0, 0)
-            if not before[1]:
-                return done
-        else:
-            done = _write(settings, cursor, rows, part, source, wanted)
-            bulk.commit()
-    finish(settings, source)
-    return done
+        if _one(cursor, "select digest from market.loads where source = $1", (source,)) == (wanted,):
+            return Loaded(source, wanted, "unchanged", rows.num_rows, 0, 0)
+        done = _write(settings, cursor, rows, part, source, wanted)
+        bulk.commit()
+        return done
 
 
 def finish(settings: PostgresSettings, source: str) -> None:

@@ -13,7 +13,7 @@ from bot4_live.settings import PROJECT_ROOT, Settings
 from bot4_platform import stores
 from bot4_platform.instance import open_instance, prepare_home
 from bot4_platform.settings import platform_settings
-from tests.servers import PASSWORD, Server
+from bot4_platform.timescale.local_server import PASSWORD, LocalServer
 
 VARIABLES = ("HOST", "PORT", "USER", "PASSWORD", "DAGSTER_DATABASE")
 
@@ -24,13 +24,13 @@ def services(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+def server() -> Iterator[LocalServer]:
+    from bot4_platform.timescale.local_server import binaries
     from bot4_platform.timescale.migrate import migrate
-    from tests.servers import binaries
 
     if binaries() is None:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    found = Server(False)
+    found = LocalServer(False)
     try:
         found.create()
         found.start()
@@ -41,7 +41,7 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def reached(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def reached(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
     """The server, named by the environment as a user would."""
     for name in VARIABLES:
         value = (
@@ -56,7 +56,7 @@ def reached(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]
 
 
 @pytest.fixture
-def rows(server: Server) -> Callable[[str, str], list[tuple[object, ...]]]:
+def rows(server: LocalServer) -> Callable[[str, str], list[tuple[object, ...]]]:
     from bot4_platform.timescale.connection import connect
 
     def read(database: str, sql: str) -> list[tuple[object, ...]]:
@@ -93,7 +93,7 @@ def test_the_two_instances_differ_in_their_storage_alone() -> None:
 
 @pytest.mark.services
 def test_a_run_of_dagster_is_recorded_in_postgres(
-    services: Settings, reached: Server, rows: Callable[[str, str], list[tuple[object, ...]]]
+    services: Settings, reached: LocalServer, rows: Callable[[str, str], list[tuple[object, ...]]]
 ) -> None:
     @dg.op
     def nothing() -> None: ...
@@ -120,7 +120,7 @@ def test_a_run_of_dagster_is_recorded_in_postgres(
 @pytest.mark.slow
 @pytest.mark.services
 def test_a_model_version_and_its_alias_are_in_postgres(
-    services: Settings, reached: Server, rows: Callable[[str, str], list[tuple[object, ...]]]
+    services: Settings, reached: LocalServer, rows: Callable[[str, str], list[tuple[object, ...]]]
 ) -> None:
     from bot4_platform.mlops import registry
 
@@ -141,7 +141,7 @@ def test_a_model_version_and_its_alias_are_in_postgres(
 @pytest.mark.slow
 @pytest.mark.services
 def test_feast_applies_its_views_to_the_registry_in_postgres(
-    services: Settings, reached: Server, rows: Callable[[str, str], list[tuple[object, ...]]]
+    services: Settings, reached: LocalServer, rows: Callable[[str, str], list[tuple[object, ...]]]
 ) -> None:
     from bot4_platform.feature_store.store import open_store
 

@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bot4_platform.timescale.connection import connect
+from bot4_platform.timescale.local_server import LocalServer, binaries, has_timescale
 from bot4_platform.timescale.settings import PostgresSettings
 from tests.bot4_platform.timescale.days import PART
-from tests.servers import Server, binaries, has_timescale
 
 _numbers = itertools.count(1)
 
 
-def _server(*, timescale: bool) -> Iterator[Server]:
+def _server(*, timescale: bool) -> Iterator[LocalServer]:
     if binaries() is None:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
     if timescale and not has_timescale():
         pytest.skip("TimescaleDB is not installed for this PostgreSQL (docs/timescale.md)")
-    server = Server(timescale)
+    server = LocalServer(timescale)
     try:
         server.create()
         server.start()
@@ -30,13 +30,13 @@ def _server(*, timescale: bool) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Server]:
+def postgres_server() -> Iterator[LocalServer]:
     """Plain PostgreSQL."""
     yield from _server(timescale=False)
 
 
 @pytest.fixture(scope="session")
-def timescale_server() -> Iterator[Server]:
+def timescale_server() -> Iterator[LocalServer]:
     """PostgreSQL with TimescaleDB."""
     yield from _server(timescale=True)
 
@@ -47,18 +47,18 @@ def timescale_server() -> Iterator[Server]:
         pytest.param("timescale", marks=pytest.mark.timescale),
     ]
 )
-def server(request: pytest.FixtureRequest) -> Server:
+def server(request: pytest.FixtureRequest) -> LocalServer:
     """Each of the two in turn."""
     found = request.getfixturevalue(f"{request.param}_server")
-    assert isinstance(found, Server)
+    assert isinstance(found, LocalServer)
     return found
 
 
 @pytest.fixture
-def fresh() -> Callable[[Server], PostgresSettings]:
+def fresh() -> Callable[[LocalServer], PostgresSettings]:
     """Return what names databases on a server that no other test has; they are not created."""
 
-    def make(server: Server) -> PostgresSettings:
+    def make(server: LocalServer) -> PostgresSettings:
         tag = f"t{next(_numbers)}"
         parts = {
             part: f"{tag}_{part}" for part in ("database", "dagster_database", "mlflow_database", "feast_database")
@@ -69,7 +69,7 @@ def fresh() -> Callable[[Server], PostgresSettings]:
 
 
 @pytest.fixture
-def database(server: Server, fresh: Callable[[Server], PostgresSettings]) -> PostgresSettings:
+def database(server: LocalServer, fresh: Callable[[LocalServer], PostgresSettings]) -> PostgresSettings:
     """A migrated database on each kind of server."""
     from bot4_platform.timescale.migrate import migrate
 

@@ -23,17 +23,17 @@ from bot4_platform.tables.marts import MARTS
 from bot4_platform.timescale.connection import connect
 from bot4_platform.timescale.lake_copy import copy_partition
 from bot4_platform.timescale.load import load_day
+from bot4_platform.timescale.local_server import PASSWORD, LocalServer
 from bot4_platform.timescale.migrate import migrate
 from bot4_platform.timescale.settings import PostgresSettings
 from bot4_platform.timescale.ticks import of_trades
-from tests.servers import PASSWORD, Server
 
 pytestmark = pytest.mark.services
 
 DAY = MarketDay("2024-08-08", "binance_usdm:BTCUSDT")
 DAY_NS, MINUTE = 86_400 * 10**9, 60 * 10**9
 CANDLES = [table_of(interval) for interval in INTERVALS]
-Fresh = Callable[[Server], PostgresSettings]
+Fresh = Callable[[LocalServer], PostgresSettings]
 
 
 class Engines:
@@ -91,7 +91,7 @@ class Engines:
 
 
 @pytest.fixture(scope="module")
-def engines(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -> Engines:
+def engines(tmp_path_factory: pytest.TempPathFactory, postgres_server: LocalServer) -> Engines:
     """One database and lake for all tests of this file; partitions are replaced."""
     settings = postgres_server.settings.model_copy(update={"database": "dbt_engines"})
     migrate(settings)

@@ -16,10 +16,10 @@ from bot4_platform.candle_reference import INTERVALS, reference_candles
 from bot4_platform.timescale.connection import DatabaseLocked, DatabaseUnavailable, connect
 from bot4_platform.timescale.equality import compare
 from bot4_platform.timescale.load import load_day
+from bot4_platform.timescale.local_server import PASSWORD, LocalServer
 from bot4_platform.timescale.settings import PostgresSettings
 from bot4_platform.timescale.ticks import of_trades
 from tests.bot4_platform.timescale.days import PART, trades_of_a_day
-from tests.servers import PASSWORD, Server
 
 ROWS = 150_000
 WAIT_S = 60.0
@@ -125,8 +125,8 @@ def test_a_session_ended_by_the_server_is_one_line_and_is_made_good(replayed: Po
 
 @pytest.mark.timescale
 def test_a_loader_killed_between_the_commit_and_the_refresh_is_finished_by_the_next(
-    timescale_server: Server,
-    fresh: Callable[[Server], PostgresSettings],
+    timescale_server: LocalServer,
+    fresh: Callable[[LocalServer], PostgresSettings],
     clock: Callable[[PostgresSettings, int], None],
     query: Query,
 ) -> None:
@@ -180,7 +180,7 @@ def test_a_server_that_crashes_and_comes_back(kind: bool, request: pytest.Fixtur
     from bot4_platform.timescale.migrate import migrate
 
     request.getfixturevalue("timescale_server" if kind else "postgres_server")  # or skip
-    server = Server(kind)
+    server = LocalServer(kind)
     try:
         server.create()
         server.start()

@@ -11,15 +11,14 @@ from bot4_platform.candle_reference import INTERVALS, differences, reference_can
 from bot4_platform.partitions import MarketDay
 from bot4_platform.timescale.aggregates import LEVELS, TooOld, Window, buckets
 from bot4_platform.timescale.equality import compare, read_candles
-from bot4_platform.timescale.load import Loaded, load_day
+from bot4_platform.timescale.load import load_day
+from bot4_platform.timescale.local_server import LocalServer
 from bot4_platform.timescale.migrate import MigrationError, create_databases
 from bot4_platform.timescale.settings import PostgresSettings
 from bot4_platform.timescale.ticks import digest, of_trades
 from tests.bot4_platform.timescale.days import PART, trades_of_a_day
-from tests.servers import Server
 
 Query = Callable[..., list[tuple[object, ...]]]
-Load = Callable[..., Loaded]
 
 
 def equal(settings: PostgresSettings, trades: pl.DataFrame, part: MarketDay = PART) -> bool:
@@ -104,7 +103,7 @@ def test_a_market_without_trades_is_loaded_as_such(replayed: PostgresSettings, q
 
 @pytest.mark.services
 def test_a_database_that_is_not_migrated_says_so(
-    postgres_server: Server, fresh: Callable[[Server], PostgresSettings]
+    postgres_server: LocalServer, fresh: Callable[[LocalServer], PostgresSettings]
 ) -> None:
     settings = fresh(postgres_server)
     create_databases(settings)
@@ -114,7 +113,7 @@ def test_a_database_that_is_not_migrated_says_so(
 
 @pytest.mark.timescale
 def test_days_past_the_raw_retention_are_refused(
-    timescale_server: Server, fresh: Callable[[Server], PostgresSettings], clock: Callable[..., None]
+    timescale_server: LocalServer, fresh: Callable[[LocalServer], PostgresSettings], clock: Callable[..., None]
 ) -> None:
     from bot4_platform.timescale.migrate import migrate
 
@@ -129,7 +128,10 @@ def test_days_past_the_raw_retention_are_refused(
 
 @pytest.mark.timescale
 def test_late_trades_reach_a_compressed_chunk(
-    timescale_server: Server, fresh: Callable[[Server], PostgresSettings], clock: Callable[..., None], query: Query
+    timescale_server: LocalServer,
+    fresh: Callable[[LocalServer], PostgresSettings],
+    clock: Callable[..., None],
+    query: Query,
 ) -> None:
     from bot4_platform.timescale.connection import connect
     from bot4_platform.timescale.migrate import migrate
@@ -154,7 +156,10 @@ def test_late_trades_reach_a_compressed_chunk(
 
 @pytest.mark.timescale
 def test_new_ticks_show_at_once_and_no_refresh_hides_them(
-    timescale_server: Server, fresh: Callable[[Server], PostgresSettings], clock: Callable[..., None], query: Query
+    timescale_server: LocalServer,
+    fresh: Callable[[LocalServer], PostgresSettings],
+    clock: Callable[..., None],
+    query: Query,
 ) -> None:
     from bot4_platform.timescale.migrate import migrate
 
@@ -176,7 +181,10 @@ def test_new_ticks_show_at_once_and_no_refresh_hides_them(
 
 @pytest.mark.timescale
 def test_the_policies_keep_the_candles_of_ticks_that_they_drop(
-    timescale_server: Server, fresh: Callable[[Server], PostgresSettings], clock: Callable[..., None], query: Query
+    timescale_server: LocalServer,
+    fresh: Callable[[LocalServer], PostgresSettings],
+    clock: Callable[..., None],
+    query: Query,
 ) -> None:
     from bot4_platform.timescale.connection import connect
     from bot4_platform.timescale.migrate import migrate

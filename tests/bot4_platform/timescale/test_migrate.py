@@ -11,11 +11,11 @@ import pytest
 
 from bot4_platform.timescale import migrate as module
 from bot4_platform.timescale.connection import DatabaseUnavailable
+from bot4_platform.timescale.local_server import PASSWORD, LocalServer
 from bot4_platform.timescale.migrate import FILES, MigrationError, migrate, migrations, read_status
 from bot4_platform.timescale.settings import PostgresSettings
-from tests.servers import PASSWORD, Server
 
-Fresh = Callable[[Server], PostgresSettings]
+Fresh = Callable[[LocalServer], PostgresSettings]
 Query = Callable[..., list[tuple[object, ...]]]
 VIEWS = ["candles_15m", "candles_1d", "candles_1h", "candles_1m", "candles_4h", "candles_5m"]
 
@@ -38,7 +38,9 @@ def test_files_that_are_no_sequence_are_refused(tmp_path: Path, files: dict[str,
         migrations("postgres", tmp_path)
 
 
-def test_a_database_is_created_migrated_once_and_then_left_alone(server: Server, fresh: Fresh, query: Query) -> None:
+def test_a_database_is_created_migrated_once_and_then_left_alone(
+    server: LocalServer, fresh: Fresh, query: Query
+) -> None:
     settings = fresh(server)
     told: list[str] = []
     first = migrate(settings, progress=told.append)
@@ -58,7 +60,7 @@ def test_a_database_is_created_migrated_once_and_then_left_alone(server: Server,
 
 @pytest.mark.services
 def test_a_changed_an_unknown_and_an_overtaken_file_are_refused(
-    postgres_server: Server, fresh: Fresh, tmp_path: Path
+    postgres_server: LocalServer, fresh: Fresh, tmp_path: Path
 ) -> None:
     settings, folder = fresh(postgres_server), tmp_path / "files"
     folder.mkdir()
@@ -79,7 +81,7 @@ def test_a_changed_an_unknown_and_an_overtaken_file_are_refused(
 
 @pytest.mark.services
 def test_a_migration_that_fails_leaves_nothing_and_is_run_again(
-    postgres_server: Server, fresh: Fresh, tmp_path: Path, query: Query
+    postgres_server: LocalServer, fresh: Fresh, tmp_path: Path, query: Query
 ) -> None:
     settings, folder = fresh(postgres_server), tmp_path / "files"
     folder.mkdir()
@@ -92,7 +94,7 @@ def test_a_migration_that_fails_leaves_nothing_and_is_run_again(
     assert [item.version for item in migrate(settings, folder=folder).applied] == [1, 2]
 
 
-def test_two_at_once_apply_each_file_once(server: Server, fresh: Fresh, query: Query) -> None:
+def test_two_at_once_apply_each_file_once(server: LocalServer, fresh: Fresh, query: Query) -> None:
     settings = fresh(server)
     both, errors = threading.Barrier(3), []
 
@@ -114,14 +116,14 @@ def test_two_at_once_apply_each_file_once(server: Server, fresh: Fresh, query: Q
 
 
 @pytest.mark.services
-def test_timescale_can_be_insisted_on(postgres_server: Server, fresh: Fresh) -> None:
+def test_timescale_can_be_insisted_on(postgres_server: LocalServer, fresh: Fresh) -> None:
     settings = fresh(postgres_server).model_copy(update={"engine": "timescale"})
     with pytest.raises(MigrationError, match="does not load TimescaleDB"):
         migrate(settings)
 
 
 @pytest.mark.timescale
-def test_an_engine_is_not_changed_under_a_database(timescale_server: Server, fresh: Fresh) -> None:
+def test_an_engine_is_not_changed_under_a_database(timescale_server: LocalServer, fresh: Fresh) -> None:
     plain = fresh(timescale_server).model_copy(update={"engine": "postgres"})
     assert migrate(plain).engine == "postgres"
     assert migrate(plain.model_copy(update={"engine": "auto"})).engine == "postgres"
@@ -131,7 +133,7 @@ def test_an_engine_is_not_changed_under_a_database(timescale_server: Server, fre
 
 @pytest.mark.timescale
 def test_no_refresh_is_open_or_reaches_past_the_raw_retention(
-    timescale_server: Server, fresh: Fresh, query: Query
+    timescale_server: LocalServer, fresh: Fresh, query: Query
 ) -> None:
     settings = fresh(timescale_server)
     migrate(settings)
@@ -160,7 +162,7 @@ def test_no_refresh_is_open_or_reaches_past_the_raw_retention(
 
 
 def test_no_message_shows_the_password(tmp_path: Path) -> None:
-    settings = Server(False, tmp_path).settings
+    settings = LocalServer(False, tmp_path).settings
     with pytest.raises(DatabaseUnavailable, match=r"PostgreSQL at 127.0.0.1") as caught:
         read_status(settings)
     for text in (str(caught.value), repr(caught.value), repr(settings), str(settings.model_dump_json())):
@@ -169,7 +171,7 @@ def test_no_message_shows_the_password(tmp_path: Path) -> None:
 
 
 @pytest.mark.services
-def test_a_wrong_password_is_one_clear_line(postgres_server: Server) -> None:
+def test_a_wrong_password_is_one_clear_line(postgres_server: LocalServer) -> None:
     from pydantic import SecretStr
 
     settings = postgres_server.settings.model_copy(update={"password": SecretStr("hunter2-no")})
@@ -181,7 +183,7 @@ def test_a_wrong_password_is_one_clear_line(postgres_server: Server) -> None:
 
 @pytest.mark.services
 def test_the_command_migrates_and_reports(
-    postgres_server: Server, fresh: Fresh, monkeypatch: pytest.MonkeyPatch
+    postgres_server: LocalServer, fresh: Fresh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from types import SimpleNamespace
 

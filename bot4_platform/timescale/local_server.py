@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own: fresh data, a free port on loopback, no root, gone at the end."""
+"""A PostgreSQL server of one's own, for benchmarks and tests: fresh data, a free port on loopback, gone at the end."""
 
 from __future__ import annotations
 
@@ -32,6 +32,14 @@ def binaries() -> Path | None:
     return Path(on_path).resolve().parent if on_path else None
 
 
+def required_binaries() -> Path:
+    """Return the folder of the newest PostgreSQL here. Raises OSError without one."""
+    found = binaries()
+    if found is None:
+        raise OSError("PostgreSQL is not installed here: apt-get install postgresql (or put `postgres` on the PATH)")
+    return found
+
+
 def has_timescale() -> bool:
     """Return whether TimescaleDB is installed for that PostgreSQL."""
     folder = binaries()
@@ -49,13 +57,15 @@ def free_port() -> int:
 
 
 @dataclass
-class Server:
+class LocalServer:
     """A server, started and ended by its user; `settings` says how to reach it.
 
-    Its folder is not under pytest's, which nobody but root can enter where tests run as root.
+    PostgreSQL refuses to run as root: there it runs as `postgres` (or `nobody`) in a folder of that user's. Without
+    `durable` a power cut may lose what was committed, which nothing here outlives anyway.
     """
 
     timescale: bool
+    durable: bool = False
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="bot4-postgres-")))
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
@@ -75,8 +85,7 @@ class Server:
         (self.folder / "password").write_text(PASSWORD)
         if user := _user():
             os.chown(self.folder, *user)
-        where = binaries()
-        assert where is not None
+        where = required_binaries()
         subprocess.run(
             [where / "initdb", "-D", self.data, "-U", "bot4", "-A", "scram-sha-256", "--no-sync", "-E", "UTF8",
              "--pwfile", self.folder / "password"],
@@ -84,8 +93,10 @@ class Server:
         )  # fmt: skip
         lines = [
             "listen_addresses = '127.0.0.1'", "unix_socket_directories = ''", "shared_buffers = '128MB'",
-            "max_wal_size = '1GB'", "fsync = off", "jit = off", "max_worker_processes = 16",
+            "max_wal_size = '4GB'", "jit = off", "max_worker_processes = 16",
         ]  # fmt: skip
+        if not self.durable:
+            lines += ["fsync = off"]
         if self.timescale:
             lines += ["shared_preload_libraries = 'timescaledb'", "timescaledb.telemetry_level = off"]
         with (self.data / "postgresql.conf").open("a") as conf:
@@ -95,8 +106,7 @@ class Server:
         """Start it and wait until it answers."""
         import psycopg2
 
-        where = binaries()
-        assert where is not None
+        where = required_binaries()
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [where / "postgres", "-D", self.data, "-p", str(self.port)],
