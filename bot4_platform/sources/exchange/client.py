@@ -69,7 +69,6 @@ class HistoryClient:
         if endpoint:
             self.exchange.urls["api"] = _moved(self.exchange.urls["api"], endpoint)
             self.exchange.enableRateLimit = False  # its pace is ours
-        self.address = endpoint or f"https://{self.venue.name}"
         self._budget = RestBudget(endpoint or _first(self.exchange.urls["api"])) if own else None
         self.session = ExchangeSession(policy, self._budget, hosts=hosts, sleep=sleep)
         self.exchange.session = self.session
@@ -97,9 +96,7 @@ class HistoryClient:
         wanted = plain(market.partition(":")[2])
         markets = self._call(self.exchange.load_markets)
         found = [one for one in markets.values() if plain(one["id"]) == wanted] or [
-            one
-            for one in markets.values()
-            if wanted in (plain(str(one["info"].get("altname", ""))), plain(one["base"] + one["quote"]))
+            one for one in markets.values() if wanted in _other_names(one)
         ]
         if not found:
             raise ValueError(f"{self.venue.name} lists no {market.partition(':')[2]} (ccxt has {len(markets)} markets)")
@@ -205,6 +202,12 @@ class HistoryClient:
                 raise BadPage("schema", f"the page is not as ccxt knows it ({last})", b"") from None
 
         return retrying(name, attempt, self.policy, self._sleep)
+
+
+def _other_names(market: dict[str, Any]) -> tuple[str, str]:
+    """Return what else a venue's market is called: Kraken's altname, and base and quote."""
+    info = market["info"] if isinstance(market["info"], dict) else {}
+    return plain(str(info.get("altname", ""))), plain(f"{market['base']}{market['quote']}")
 
 
 def _line(error: Exception) -> str:

@@ -21,11 +21,12 @@ from bot4_platform.sources.errors import BadPage, SourceRefused, SourceUnavailab
 from bot4_platform.sources.exchange.candles import MS, opened
 from bot4_platform.sources.exchange.client import HistoryClient, Units
 from bot4_platform.sources.exchange.rows import TradeRow, count, trade_parts, trade_rules
+from bot4_platform.sources.http import SHOWN
 from bot4_platform.sources.progress import Progress, Tell, silent
 from bot4_platform.sources.publication import TRADES as LAG
 from bot4_platform.sources.quarantine import quarantine
 from bot4_platform.sources.state import locked
-from bot4_platform.sources.validation import Checked, Rejected, check_rows, rejected_page
+from bot4_platform.sources.validation import Checked, Rejected, check_rows, raw_bytes, rejected_page
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,8 +50,10 @@ class TradeDay:
 def fetch_trades(
     lake: Lake, client: HistoryClient, day: str, market: str, *, pages: int = 20, tell: Tell = silent
 ) -> TradeDay:
-    """Bring the trades of a day into the lake; go on where an earlier call stopped. Raises as `fetch_candles`,
-    and SourceRefused for a venue that gives no past trades by id."""
+    """Bring the trades of a day into the lake; go on where an earlier call stopped.
+
+    Raises as `fetch_candles`, and SourceRefused for a venue that gives no past trades by id.
+    """
     import polars as pl
 
     if not client.venue.from_id:
@@ -174,6 +177,9 @@ class _Reader:
             raws, TradeRow, now_ns=self._now, event_ns=lambda row: row.timestamp * MS,
             rules=trade_rules(self._units), parse=lambda raw: trade_parts(parse(raw)),
         )  # fmt: skip
+        if found.rejected and not found.rows and not by_id:
+            why = f"no row of the first page can be read ({found.rejected[0].reason})"
+            raise BadPage(found.rejected[0].rule, why, raw_bytes(raws)[:SHOWN])
         fresh = [row for row in found.rows if row.timestamp >= self._first_ms]
         self._move(fresh, len(raws), by_id=by_id)
         return Checked([row for row in fresh if row.timestamp < self._to_ms], found.rejected)
@@ -186,8 +192,6 @@ class _Reader:
             self._last_id += came
         elif by_id:
             self.done = True
-        elif came:
-            raise BadPage("schema", "no row of the first page could be read", b"")
         else:
             self.at_ms += QUIET_MS
         self.done = self.done or self.at_ms >= self._to_ms

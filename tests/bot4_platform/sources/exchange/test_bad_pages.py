@@ -214,6 +214,17 @@ def test_a_bad_page_of_trades_stops_the_day_and_the_next_run_goes_on(
     assert lake.read("history_trades")["id"].to_list() == ["1", "2", "3"]
 
 
+def test_a_first_page_without_a_readable_row_is_not_passed_over(
+    venue: Script, client: HistoryClient, tmp_path: Path
+) -> None:
+    lake = Lake(tmp_path)
+    venue.by_path[TRADES] = [*answer([trade(1, p="x"), trade(2, p="y")]), *answer([trade(1), trade(2)]), *answer([])]
+    with pytest.raises(SourceUnavailable, match="no row of the first page"):
+        fetch_trades(lake, client, DAY, MARKET)
+    assert b'"p": "y"' in lake.read("source_quarantine")["raw"][0]
+    assert fetch_trades(lake, client, DAY, MARKET).added == 2
+
+
 def test_bad_funding(venue: Script, client: HistoryClient, tmp_path: Path) -> None:
     lake = Lake(tmp_path)
 
