@@ -55,13 +55,12 @@ def archive(
                 continue
             if candidate.table:
                 lake.compact(candidate.table, candidate.day, candidate.market, grace_s=0.0)
-                with locked(lake.root, f"{candidate.table}/{candidate.day}/{candidate.market}"):
-                    if parts.numbered(candidate.path.parent):
-                        continue  # superseded ones wait for their last readers: another day
-                    moved.append(_move(remote, candidate))
-            else:
-                moved.append(_move(remote, candidate))
-            progress(f"{moved[-1].what}: {moved[-1].size} bytes")
+                if parts.numbered(candidate.path.parent):
+                    continue  # superseded ones wait for their last readers: another day
+            done = _move(remote, lake, candidate)
+            if done is not None:
+                moved.append(done)
+                progress(f"{done.what}: {done.size} bytes")
     return moved
 
 
@@ -83,16 +82,21 @@ def bring_back(
     return put
 
 
-def _move(remote: Remote, candidate: Candidate) -> Moved:
+def _move(remote: Remote, lake: Lake, candidate: Candidate) -> Moved | None:
+    """Move one file; None when somebody wrote it meanwhile, which is found out under the writers' lock."""
     path = candidate.path
+    before = parts.identity(path)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.tell()
     rows = _rows(path)
     key = f"{candidate.folder}/{path.stem}-{sha256[:16]}{path.suffix}"
     sent = remote.put(path, key, sha256, size)
-    write_stub(path, Stub(key, size, sha256, rows))
-    path.unlink()
+    with locked(lake.root, f"{candidate.table}/{candidate.day}/{candidate.market}"):
+        if parts.identity(path) != before or parts.numbered(path.parent):
+            return None
+        write_stub(path, Stub(key, size, sha256, rows))
+        path.unlink()
     sync_path(path.parent)
     return Moved(candidate.what, candidate.day, str(path), size, rows, sent)
 

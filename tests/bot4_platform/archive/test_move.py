@@ -83,6 +83,26 @@ def test_an_old_day_written_anew_counts_and_goes_again(account: Settings, where:
     assert len(s3.objects()) == 6  # the earlier one is kept: the archive removes nothing
 
 
+def test_a_day_that_is_written_while_it_is_sent_stays(
+    account: Settings, where: ArchiveSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, put = Lake(account.lake_dir), Remote.put
+
+    def write_meanwhile(self: Remote, source: Path, key: str, sha256: str, size: int) -> bool:
+        sent = put(self, source, key, sha256, size)
+        if OLD[0] in key:
+            lake.write("numbers", OLD[0], MARKET, frame("mended"))
+        return sent
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Remote, "put", write_meanwhile)
+        assert [one.day for one in archive(account, where) if one.rows] == OLD[1:]
+    assert lake.partitions("numbers", MARKET)[0] == (OLD[0], MARKET)
+    (later,) = archive(account, where)
+    assert later.sent
+    assert lake.read("numbers", OLD[0], MARKET).equals(frame("mended"))
+
+
 def test_rows_added_to_an_archived_day_come_to_those_it_had(account: Settings, where: ArchiveSettings) -> None:
     from bot4_platform.tables import TABLES
 
@@ -152,11 +172,11 @@ def test_an_upload_that_arrives_changed_removes_nothing(
 ) -> None:
     lake = Lake(account.lake_dir)
     digest = Remote._digest
-    monkeypatch.setattr(Remote, "_digest", lambda self, fs, key: digest(self, fs, key)[::-1])
-    with pytest.raises(ArchiveError, match="other bytes than were sent; nothing local was removed"):
-        archive(account, where)
+    with monkeypatch.context() as patch:
+        patch.setattr(Remote, "_digest", lambda self, fs, key: digest(self, fs, key)[::-1])
+        with pytest.raises(ArchiveError, match="other bytes than were sent; nothing local was removed"):
+            archive(account, where)
     assert all(lake.path("numbers", day, MARKET).is_file() for day in OLD)
-    monkeypatch.undo()
     archive(account, where)
 
 
@@ -246,10 +266,10 @@ def test_a_lost_connection_fails_cleanly_and_resumes(
         write(path, stub)
         other.kill()
 
-    monkeypatch.setattr(moving, "write_stub", kill_after_the_first)
-    with pytest.raises(ArchiveError) as failed:
-        archive(account, there)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(moving, "write_stub", kill_after_the_first)
+        with pytest.raises(ArchiveError) as failed:
+            archive(account, there)
     assert "run it again" in str(failed.value)
     assert "sZ9archivesecret48" not in str(failed.value)
     assert [lake.path("numbers", day, MARKET).is_file() for day in OLD] == [False, True, True]
