@@ -174,7 +174,8 @@ def read_events(config: RepoConfig, source: DataSource | None, keys: list[str], 
     if not folder.is_absolute() and config.repo_path:
         folder = Path(config.repo_path) / folder
     lake = Lake(folder.resolve())
-    needed = list(dict.fromkeys([source.event_column, source.created_column, *columns]))
+    own_keys = [key for key in keys if key != "market"]
+    needed = list(dict.fromkeys([source.event_column, source.created_column, *own_keys, *columns]))
     frames = []
     for day, market in lake.partitions(source.table):
         frame = lake.read(source.table, day, market, columns=needed)

@@ -9,12 +9,13 @@ from datetime import timedelta
 from typing import Any
 
 from feast import Entity, FeatureView, Field
-from feast.types import Float64, String
+from feast.types import Float64, Int64, String
 from feast.value_type import ValueType
 
 from bot4_live.features.registry import FEATURES, layout_hash
 from bot4_live.settings import SLOW_FEATURES, StrategyParams
 from bot4_platform.feature_store.source import LakeSource
+from bot4_platform.tables import TABLES
 
 PROJECT = "bot4"
 SLOW_MEANING = {
@@ -75,4 +76,54 @@ slow_features = FeatureView(
     description="Slow features, every 15 minutes; read by the feeder and handed to the engine as events.",
 )
 
-OBJECTS: list[Any] = [market, fast_features, slow_features]
+coin = Entity(name="coin", join_keys=["coin"], value_type=ValueType.STRING, description="a coin's symbol, or ALL")
+
+# Of sources that are no market: their entity is their key in the lake (`ethereum:MAINNET`, `news:ALL`, `social:ALL`).
+# Cadence 15 minutes, so a value holds for two (D16).
+SOURCE_TTL = timedelta(minutes=30)
+SOURCE_FEATURES = {
+    "onchain_signals": {
+        "net_inflow_cents": "into exchanges less out of them, whale transfers, US cents",
+        "whale_cents": "moved by whales, US cents", "whales": "transfers of whales",
+        "minted_cents": "stablecoins minted, US cents", "burned_cents": "stablecoins burned, US cents",
+        "swap_cents": "swapped on DEXes, US cents",
+    },
+    "news_signals": {
+        "stories": "stories", "impact": "sum of their impact scores", "largest_impact": "largest impact score",
+        "tone": "tone weighted by impact, -1 to 1; null without a story that counts",
+    },
+    "social_signals": {
+        "posts": "posts without spam", "voices": "authors of them", "sentiment": "mean of the authors' means, -1 to 1",
+    },
+}  # fmt: skip
+
+
+def _source_view(table: str, meanings: dict[str, str]) -> FeatureView:
+    """Return the view of a table of quarters: for training; nothing reads it online yet."""
+    kinds = TABLES[table].columns
+    entities = [market, coin] if "coin" in kinds else [market]
+    return FeatureView(
+        name=table,
+        entities=entities,
+        ttl=SOURCE_TTL,
+        schema=[
+            *(Field(name=entity.name, dtype=String) for entity in entities),
+            *(
+                Field(name=name, dtype=Int64 if kinds[name] == "Int64" else Float64, description=meaning)
+                for name, meaning in meanings.items()
+            ),
+        ],
+        source=LakeSource(
+            table=table,
+            event_column="event_ns",
+            created_column="created_ns",
+            description="Created when the last of what a quarter counts was known.",
+        ),
+        online=False,
+        description=TABLES[table].title,
+    )
+
+
+source_views = [_source_view(table, meanings) for table, meanings in SOURCE_FEATURES.items()]
+
+OBJECTS: list[Any] = [market, coin, fast_features, slow_features, *source_views]

@@ -89,6 +89,38 @@ def test_training_rows_get_what_was_known(settings: Settings, store: Any) -> Non
     assert job.metadata.features == wanted
 
 
+def test_quarters_of_sources_join_beside_a_market_when_they_were_known(settings: Settings, store: Any) -> None:
+    lake, quarter = Lake(settings.lake_dir), 900 * S
+
+    def signal(table: str, scope: str, rows: list[dict[str, Any]]) -> None:
+        spec = TABLES[table]
+        empty = {
+            name: 0.0 if kind == "Float64" else "" if kind == "String" else 0 for name, kind in spec.columns.items()
+        }
+        filled = [empty | {"id": str(i)} | row for i, row in enumerate(rows)]
+        lake.write(table, DAY, scope, pl.DataFrame(filled, schema=spec.schema()))
+
+    flows = [
+        {"event_ns": T0 + i * quarter, "created_ns": T0 + i * quarter + 780 * S, "net_inflow_cents": i} for i in (1, 2)
+    ]
+    signal("onchain_signals", "ethereum:MAINNET", flows)
+    posts = [{"event_ns": T0 + quarter, "created_ns": T0 + quarter + 60 * S, "coin": coin, "sentiment": value}
+             for coin, value in (("ALL", 0.5), ("BTC", -0.25))]  # fmt: skip
+    signal("social_signals", "social:ALL", posts)
+    times = [T0 + quarter + 779 * S, T0 + quarter + 780 * S, T0 + 2 * quarter + 780 * S, T0 + 5 * quarter]
+    rows = pd.DataFrame({"market": "ethereum:MAINNET", "event_timestamp": pd.to_datetime(times, utc=True)})
+    wanted = ["onchain_signals:net_inflow_cents"]
+    found = store.get_historical_features(rows, features=wanted, filter_by_created_timestamp=True).to_df()
+    # Nothing before it was confirmed, and nothing after its TTL.
+    assert [None if math.isnan(v) else v for v in found["net_inflow_cents"]] == [None, 1, 2, None]
+    rows = pd.DataFrame({
+        "market": "social:ALL", "coin": ["ALL", "BTC", "DOGE"],
+        "event_timestamp": pd.to_datetime([T0 + quarter + 60 * S] * 3, utc=True),
+    })  # fmt: skip
+    found = store.get_historical_features(rows, features=["social_signals:sentiment"], filter_by_created_timestamp=True)
+    assert [None if math.isnan(v) else v for v in found.to_df()["sentiment"]] == [0.5, -0.25, None]
+
+
 def test_views_follow_the_registry(store: Any) -> None:
     fast, slow = store.get_feature_view("fast_features"), store.get_feature_view("slow_features")
     assert [field.name for field in fast.features] == list(NAMES)
