@@ -88,3 +88,8 @@ def docs_dir(settings: Settings) -> Path:
 def dbt_docs_dir(settings: Settings) -> Path:
     """Return where the pages of dbt's documentation lie."""
     return settings.root / "dbt_docs"
+
+
+def quality_page(settings: Settings) -> Path:
+    """Return where the quality page lies; its links go to the Data Docs beside it."""
+    return settings.root / "quality.html"

@@ -22,7 +22,7 @@ def command(port: int, account: str | None, var: Path | None, demo: bool, no_dae
     """
     from bot4_live.settings import PROJECT_ROOT, load
     from bot4_platform.operations import switches
-    from bot4_platform.settings import platform_settings
+    from bot4_platform.settings import platform_settings, quality_page
     from bot4_platform.ui import serve
 
     # What is wrong in the settings is said here, not in the log of a code server.
@@ -45,6 +45,8 @@ def command(port: int, account: str | None, var: Path | None, demo: bool, no_dae
         click.echo(f"Dagster: {url}  (account {settings.account}; Ctrl-C ends it)")
         for line in switches.lines(settings, daemon=not no_daemon):
             click.echo(line)
+        if (page := quality_page(settings)).is_file():
+            click.echo(f"quality: {page}")
 
     def waiting(seconds: float) -> None:
         if on_terminal:

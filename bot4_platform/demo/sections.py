@@ -14,6 +14,7 @@ from bot4_platform.demo.depth import Depth, read_depth
 from bot4_platform.demo.report import escape, paragraph, pill, table
 from bot4_platform.demo.story import Story
 from bot4_platform.lake import Lake
+from bot4_platform.settings import quality_page
 
 if TYPE_CHECKING:
     from bot4_platform.demo.job import Job
@@ -145,6 +146,10 @@ def quality(job: Job, summary: dict[str, Any]) -> Section:
     if docs.is_file():
         link = docs.relative_to(job.folder)
         text += f'<p>Great Expectations over minute profiles and samples: <a href="{escape(link)}">Data Docs</a>.</p>'
+    page = quality_page(job.settings)
+    if page.is_file():
+        link = page.relative_to(job.folder)
+        text += f'<p>Pass rates, drift, quarantine, ages: <a href="{escape(link)}">the quality page</a>.</p>'
     return ("quality", "Data quality", text)
 
 

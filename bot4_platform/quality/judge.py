@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+SHOWN = 4  # unexpected values that a finding quotes
+
+
 @dataclass(frozen=True)
 class Finding:
     """One expectation's outcome: what was expected, whether it was met, what was found, and why it is expected."""
@@ -119,5 +122,7 @@ def _cause(result: Any) -> str:
             return f"could not be computed: {found.get('exception_message')}"
     outcome = result.result
     seen = outcome.get("observed_value", outcome.get("partial_unexpected_list"))
+    if isinstance(seen, list):
+        seen = ", ".join(str(value) for value in list(dict.fromkeys(map(str, seen)))[:SHOWN])
     share = outcome.get("unexpected_percent")
     return f"found {seen}" + (f" ({share:.3g} % of the rows)" if isinstance(share, float) else "")

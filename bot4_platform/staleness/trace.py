@@ -30,7 +30,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Stale:
-    """An item that is old, or missing when `newest_ns` is None; `causes` are items, `holds_up` what is old by it."""
+    """An item that was judged: missing when `newest_ns` is None, as new as it should be when it has no `causes`."""
 
     item: Item
     kind: str
@@ -54,12 +54,17 @@ class Cause:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was judged at `now_ns`: counts, what is stale, and the causes, most harm first."""
+    """Everything that was judged at `now_ns`: all items, those that are stale, and the causes, most harm first."""
 
     now_ns: int
-    judged: int
+    items: tuple[Stale, ...]
     stale: tuple[Stale, ...]
     causes: tuple[Cause, ...] = field(default=())
+
+    @property
+    def judged(self) -> int:
+        """Return how many items were judged."""
+        return len(self.items)
 
     @property
     def blocks_trading(self) -> bool:
@@ -81,7 +86,9 @@ class Graph:
         found = []
         for name, reach in self.reach.items():
             if reach.rule is not None:
-                scopes = set(reach.newest_ns) or {self._expected(name)}
+                scopes = set(reach.newest_ns)
+                if not scopes and (reach.rule.trading or JOURNAL in self.upstream(name) | {name}):
+                    scopes = {self._expected(name)}  # a source that never gave anything is off, not stale
                 if reach.rule.trading and EVERYTHING not in scopes:
                     scopes.add(self.traded)
                 found += [Item(name, scope) for scope in sorted(scopes)]
@@ -135,22 +142,22 @@ class Graph:
 
 def judge(graph: Graph, now_ns: int, hints: Mapping[str, str] | None = None) -> Report:
     """Return what is stale and why. `hints` add to the why of a source by its name (what it said last)."""
-    stale, items = [], graph.items()
+    judged, items = [], graph.items()
     by_cause: dict[Item, list[Stale]] = {}
     for item in items:
         rule = graph.reach[item.name].rule
         assert rule is not None
         newest = graph.newest(item)
         before = now_ns - rule.limit_s * SECOND_NS
-        if newest is not None and newest >= before:
-            continue
-        causes = tuple(sorted(graph.roots(item, before)))
+        fresh = newest is not None and newest >= before
+        causes = () if fresh else tuple(sorted(graph.roots(item, before)))
         trading = rule.trading and item.scope in (EVERYTHING, graph.traded)
         age = None if newest is None else (now_ns - newest) / SECOND_NS
         found = Stale(item, rule.kind, newest, age, rule.limit_s, trading, causes)
-        stale.append(found)
+        judged.append(found)
         for cause in causes:
             by_cause.setdefault(cause, []).append(found)
+    stale = tuple(found for found in judged if found.causes)
     old = {found.item for found in stale}
     causes_found = []
     for cause, held in by_cause.items():
@@ -163,7 +170,7 @@ def judge(graph: Graph, now_ns: int, hints: Mapping[str, str] | None = None) -> 
         causes_found.append(Cause(cause, graph.newest(cause), why(graph, cause, hints or {}), holds, threatened))
     harm = {cause: sum(found.trading for found in held) for cause, held in by_cause.items()}
     causes_found.sort(key=lambda found: (-harm[found.item], -len(found.holds_up), found.item))
-    return Report(now_ns, len(items), tuple(stale), tuple(causes_found))
+    return Report(now_ns, tuple(judged), stale, tuple(causes_found))
 
 
 def why(graph: Graph, item: Item, hints: Mapping[str, str]) -> str:

@@ -11,12 +11,14 @@ def definitions() -> dg.Definitions:
         assets=[
             assets.minute_profiles,
             assets.data_docs,
+            assets.quality_page,
             measures.pass_rates,
             measures.feature_drift,
             measures.venue_agreement,
         ],
         asset_checks=[
             assets.profiles_count_everything,
+            assets.page_is_whole,
             measures.pass_rate_meets_the_target,
             measures.drift_is_small,
             measures.venues_agree,

@@ -102,3 +102,41 @@ def data_docs(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> Iterator
         metadata={"suites": len(judged), "expectations": sum(len(f.findings) for f in judged),
                   "failed": "\n".join(failed)},
     )  # fmt: skip
+
+
+@dg.asset(
+    deps=["data_docs", "pass_rates", "feature_drift", "venue_agreement", "quarantine"],
+    group_name="quality",
+    owners=OWNERS,
+    kinds={"html"},
+    code_version="1",
+    description="One page that reads offline: pass rate with its trend, refused frames by rule, table and venue, "
+    "failing expectations with their Data Docs, drift, agreement of venues, and how old everything is.",
+)
+def quality_page(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.MaterializeResult:
+    """Make the page of everything in the lake."""
+    from bot4_platform.quality.page.build import build
+
+    path, facts = build(bot4.settings())
+    return dg.MaterializeResult(
+        metadata={
+            "page": dg.MetadataValue.url(path.as_uri()),
+            "pass_rate": facts.all.share,
+            "frames": facts.all.total,
+            "refused": facts.all.refused,
+            "days": len(facts.days),
+            "stale": len(facts.ages.stale) if facts.ages else 0,
+        }
+    )
+
+
+@dg.asset_check(
+    asset="quality_page",
+    description="The page needs no network, every link of it leads to a file, and its rate is that of the lake.",
+)
+def page_is_whole(context: dg.AssetCheckExecutionContext, bot4: Bot4Resource) -> dg.AssetCheckResult:
+    """Read it back."""
+    from bot4_platform.quality.page.verify import problems
+
+    found = problems(bot4.settings())
+    return dg.AssetCheckResult(passed=not found, metadata={"problems": "; ".join(found)})

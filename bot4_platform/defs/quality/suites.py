@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from bot4_platform.checks import market_check
+from bot4_platform.checks import day_check, market_check
 from bot4_platform.partitions import market_day
 from bot4_platform.quality.suites import SUITES, Suite
 from bot4_platform.resources import Bot4Resource
@@ -14,9 +14,9 @@ def checks() -> list[dg.AssetChecksDefinition]:
 
 
 def _check(suite: Suite) -> dg.AssetChecksDefinition:
-    count = len(suite.expectations)
+    count, decorate = len(suite.expectations), day_check if suite.by_day else market_check
 
-    @market_check(
+    @decorate(
         asset=suite.table,
         name=f"{suite.name}_suite",
         description=f"Great Expectations: {suite.about} {count} expectations; Data Docs say why each is there.",
@@ -27,7 +27,12 @@ def _check(suite: Suite) -> dg.AssetChecksDefinition:
         from bot4_platform.quality.judge import judge
         from bot4_platform.reporting import table
 
-        found = judge(suite, suite.frame(bot4.lake(), [market_day(context)]))
+        lake = bot4.lake()
+        if suite.by_day:
+            parts = [part for part in lake.partitions(suite.table) if part[0] == context.partition_key]
+        else:
+            parts = [market_day(context)]
+        found = judge(suite, suite.frame(lake, parts))
         rows = [("passed" if one.met else "FAILED", one.expected, one.found, one.why) for one in found.findings]
         return dg.AssetCheckResult(
             passed=found.success,

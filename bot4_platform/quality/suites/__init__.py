@@ -2,8 +2,10 @@
 
 from bot4_platform.quality.suites.derived import DERIVED
 from bot4_platform.quality.suites.market import MARKET
+from bot4_platform.quality.suites.marts import MARTS
+from bot4_platform.quality.suites.sources import SOURCES
 from bot4_platform.quality.suites.suite import Expectation, Suite
 
-SUITES: tuple[Suite, ...] = (*MARKET, *DERIVED)
+SUITES: tuple[Suite, ...] = (*MARKET, *DERIVED, *MARTS, *SOURCES)
 
 __all__ = ["SUITES", "Expectation", "Suite"]

@@ -66,6 +66,7 @@ class Suite:
     """A suite over `table`. `take` makes of one partition's rows what is judged; what it needs are `columns`.
 
     `days`: how many of the newest days Data Docs show (0: all). `blocking`: a failure stops what is downstream.
+    `by_day`: the table is partitioned by day alone, so a day's sources are judged together.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Suite:
     columns: tuple[str, ...] = ()
     days: int = 2
     blocking: bool = True
+    by_day: bool = False
 
     def frame(self, lake: Lake, partitions: Iterable[tuple[str, str]]) -> pl.DataFrame:
         """Return what is judged of these (day, market) partitions, with `market` and `day` beside; it may be empty."""

@@ -131,8 +131,8 @@ def test_a_venue_that_is_off_is_named(settings: Settings, run_check: Any) -> Non
 @pytest.mark.capture
 def test_the_recordings_of_spot_and_futures_agree(settings: Settings, shared_data: Path) -> None:
     """BTCUSDT on Binance spot and USD-M, recorded in the same minutes; three spot frames have digits beyond its lot."""
-    spot = Instrument(id=1, version=1, venue="binance_spot", symbol="BTCUSDT", tick_e8=E8 // 100, lot_e8=1,
-                      price_digits=2, qty_digits=8)  # fmt: skip
+    spot = Instrument(id=1, version=1, venue="binance_spot", symbol="BTCUSDT", tick_e8=E8 // 100, lot_e8=100,
+                      price_digits=2, qty_digits=6)  # fmt: skip
     lake = Lake(settings.lake_dir)
     parts = {}
     for venue, instrument in (("binance_usdm", None), ("binance_spot", spot)):

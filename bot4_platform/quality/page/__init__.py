@@ -1,0 +1,1 @@
+"""The quality page: one HTML file an account that needs no network."""
