@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import requests
 import tenacity
+import urllib3
 
 from bot4_platform.sources.errors import BadPage, Retry, SourceRefused, SourceUnavailable
 from bot4_platform.sources.hosts import HOSTS, Host, Hosts
@@ -105,7 +106,7 @@ class PoliteSession(requests.Session):
         most, until = int(self.policy.page_mb * (1 << 20)), time.monotonic() + self.policy.page_s
         page = bytearray()
         try:
-            for chunk in response.iter_content(CHUNK):  # unpacked: a small gzip may be a large page
+            for chunk in _chunks(response):  # unpacked: a small gzip may be a large page
                 page += chunk
                 if len(page) > most:
                     raise BadPage(
@@ -119,6 +120,15 @@ class PoliteSession(requests.Session):
             response.close()
             raise
         response._content = bytes(page)
+
+
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    """Yield a page as it arrives. `iter_content` waits for a whole piece, which a page that drips never fills."""
+    try:
+        while chunk := response.raw.read1(CHUNK, decode_content=True):
+            yield chunk
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.ConnectionError(f"Connection broken: {type(error).__name__}") from error
 
 
 @dataclass(frozen=True)

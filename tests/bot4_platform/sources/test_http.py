@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -128,6 +129,29 @@ def test_a_small_page_that_unpacks_to_a_large_one_is_cut_off(script: Script, cli
     script.answers = [Answer(gzip.compress(bytes(8 << 20)), headers={"Content-Encoding": "gzip"})]
     with pytest.raises(BadPage, match="larger"):
         client(page_mb=1).get(script.url)
+
+
+def dripping(out: Any) -> None:
+    for _ in range(3000):
+        out.write(b"[")
+        out.flush()
+        time.sleep(0.01)
+
+
+def test_a_page_that_drips_is_given_up(script: Script, client: Client) -> None:
+    script.answers = [Answer(dripping)]
+    began = time.monotonic()
+    with pytest.raises(BadPage, match=r"took longer than 0\.2 s") as error:
+        client(page_s=0.2).get(script.url)
+    assert error.value.rule == "too_slow"
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("headers", [{"Content-Length": "1000"}, {"Transfer-Encoding": "chunked"}])
+def test_a_page_that_breaks_off_is_asked_for_again(script: Script, client: Client, headers: dict[str, str]) -> None:
+    script.answers = [Answer(lambda out: out.write(b"a\r\n[1, 2"), headers=headers), Answer(b"[3]")]
+    assert client().get(script.url).json() == [3]
+    assert len(script.asked) == 2
 
 
 @pytest.mark.parametrize(

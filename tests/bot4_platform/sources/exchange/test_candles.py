@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,16 @@ def test_what_was_lost_on_our_side_is_found_again(quiet_exchange: Server, connec
     assert (done.added, done.gaps) == (53, [])
     assert client.requests - asked == 2, "one page spans both holes"
     assert lake.read("history_candles_1m", DAY, MARKET).equals(whole)
+
+
+def test_two_at_once_leave_what_one_leaves(quiet_exchange: Server, connect: Connect, tmp_path: Path) -> None:
+    alone, shared = Lake(tmp_path / "alone"), Lake(tmp_path / "shared")
+    one, two = connect(quiet_exchange.rest_url), connect(quiet_exchange.rest_url)
+    fetch_candles(alone, one, DAY, MARKET)
+    with ThreadPoolExecutor(2) as both:
+        done = [both.submit(fetch_candles, shared, client, DAY, MARKET) for client in (one, two)]
+        assert sorted(fetched.result().added for fetched in done) == [0, 1440]
+    assert shared.read("history_candles_1m").equals(alone.read("history_candles_1m"))
 
 
 def test_a_page_asks_for_what_is_missing_and_no_further() -> None:
