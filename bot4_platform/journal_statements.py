@@ -56,7 +56,7 @@ def homeless_values(segment: Segment, part: MarketDay) -> dict[str, int]:
     found = {}
     for name, (kind, first, fields) in rows.items():
         field = _values(segment, on_day(segment, kind, part), first)[1]
-        found[name] = int((~np.isin(field, list(fields.values()))).sum())
+        found[name] = int((~np.isin(field, [Field[name] for name in fields.values()])).sum())
     return found
 
 
@@ -71,12 +71,12 @@ def _values(segment: Segment, rows: np.ndarray, first: int) -> tuple[np.ndarray,
     return at, found[:, 0] & _FIELD_MASK, found[:, 0] >> _FIELD_BITS, found[:, 1]
 
 
-def _wide(segment: Segment, rows: np.ndarray, first: int, fields: dict[str, Field]) -> list[pl.Series]:
+def _wide(segment: Segment, rows: np.ndarray, first: int, fields: dict[str, str]) -> list[pl.Series]:
     """Return two columns for each of `fields`, digits and decimals, null where a record does not state it."""
     at, field, decimals, digits = _values(segment, rows, first)
     columns = []
     for name, code in fields.items():
-        stated = field == code
+        stated = field == Field[code]
         there = np.zeros(rows.size, bool)
         there[at[stated]] = True
         for suffix, numbers in (("", digits), ("_decimals", decimals)):

@@ -4,21 +4,21 @@ A number without a tick is its digits and, in `<name>_decimals`, how many of the
 `digits / 10 ** decimals`, exactly as the venue wrote it. Both are null where it was not stated.
 """
 
-from bot4_live.events import Field
 from bot4_platform.tables.table import EVENT, Table
 
+# Names of bot4_live.events.Field; importing that takes numpy, which the definitions do without.
 FUNDING_VALUES = {
-    "rate": Field.FUNDING_RATE,
-    "rate_8h": Field.FUNDING_RATE_8H,
-    "mark_price": Field.MARK_PRICE,
-    "index_price": Field.INDEX_PRICE,
-    "settlement_price": Field.SETTLEMENT_PRICE,
-    "interest_rate": Field.INTEREST_RATE,
+    "rate": "FUNDING_RATE",
+    "rate_8h": "FUNDING_RATE_8H",
+    "mark_price": "MARK_PRICE",
+    "index_price": "INDEX_PRICE",
+    "settlement_price": "SETTLEMENT_PRICE",
+    "interest_rate": "INTEREST_RATE",
 }
-LIQUIDATION_VALUES = {"average_price": Field.AVERAGE_PRICE, "filled_qty": Field.FILLED_QTY}
+LIQUIDATION_VALUES = {"average_price": "AVERAGE_PRICE", "filled_qty": "FILLED_QTY"}
 
 
-def _pairs(fields: dict[str, Field]) -> dict[str, str]:
+def _pairs(fields: dict[str, str]) -> dict[str, str]:
     return {name + suffix: "Int64" for name in fields for suffix in ("", "_decimals")}
 
 
