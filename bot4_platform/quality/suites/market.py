@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bot4_live.events import Field, Reason
-from bot4_live.market.parser import MAX_FRAME
 from bot4_platform.quality.suites.suite import Suite, at_least, between, like, minute, one_of, sample
 
 if TYPE_CHECKING:
@@ -76,7 +74,23 @@ def _quarantine(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select("seq", "rule", "stream", "first_seen", raw_bytes=pl.col("raw").bin.size())
 
 
-RULES = "|".join(reason.name for reason in Reason)
+def _rules() -> str:
+    from bot4_live.events import Reason
+
+    return rf"^(?:{'|'.join(reason.name for reason in Reason)}|REASON_\d+)$"
+
+
+def _stated() -> list[str]:
+    from bot4_live.events import Field
+
+    return sorted({field.name.lower() for field in Field} | {field.name for field in Field})
+
+
+def _most_bytes() -> float:
+    from bot4_live.market.parser import MAX_FRAME
+
+    return 2 * MAX_FRAME
+
 
 MARKET = (
     Suite(
@@ -125,9 +139,9 @@ MARKET = (
     Suite(
         "quarantine", "quarantine", "Refused frames: that each says why.",
         (
-            like("rule", rf"^(?:{RULES}|REASON_\d+)$", "A frame is refused for a reason of the feed's list."),
+            like("rule", _rules, "A frame is refused for a reason of the feed's list."),
             like("stream", r"^\d+$", "The stream it came on, 0 where it is not known."),
-            between("raw_bytes", 0, 2 * MAX_FRAME, "The bytes as they came; larger frames are cut by the transport."),
+            between("raw_bytes", 0, _most_bytes, "The bytes as they came; larger frames are cut by the transport."),
             between("first_seen", 1, None, "When it came, in original time."),
         ),
         _quarantine, days=7,
@@ -153,8 +167,7 @@ MARKET = (
     Suite(
         "tickers", "tickers", "A sample of what tickers stated.",
         (
-            one_of("field", {field.name.lower() for field in Field} | {field.name for field in Field},
-                   "A value that is known by name."),
+            one_of("field", _stated, "A value that is known by name."),
             between("decimals", 0, 20, "Digits that a venue would write.", mostly=0.99),
         ),
         sample,

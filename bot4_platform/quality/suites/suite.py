@@ -21,7 +21,11 @@ MINUTE_NS = 60_000_000_000
 
 @dataclass(frozen=True)
 class Expectation:
-    """One of Great Expectations' expectations (`kind` without `Expect`), its arguments, and why it holds."""
+    """One of Great Expectations' expectations (`kind` without `Expect`), its arguments, and why it holds.
+
+    An argument that is a function is asked when the expectation is built: what it needs is imported then, not with the
+    definitions.
+    """
 
     kind: str
     why: str
@@ -32,10 +36,13 @@ class Expectation:
         from great_expectations import expectations
 
         meta = {"notes": {"format": "markdown", "content": [self.why]}}
-        return getattr(expectations, f"Expect{self.kind}")(**self.arguments, meta=meta)
+        known = {name: value() if callable(value) else value for name, value in self.arguments.items()}
+        return getattr(expectations, f"Expect{self.kind}")(**known, meta=meta)
 
 
-def between(column: str, low: float | None, high: float | None, why: str, **more: Any) -> Expectation:
+def between(
+    column: str, low: float | None, high: float | Callable[[], float] | None, why: str, **more: Any
+) -> Expectation:
     """Expect a column's values in [low, high]; `mostly` is the share that must be."""
     return Expectation("ColumnValuesToBeBetween", why, {"column": column, "min_value": low, "max_value": high} | more)
 
@@ -51,12 +58,13 @@ def at_least(more: str, less: str, why: str, *, strictly: bool = False) -> Expec
     return Expectation("ColumnPairValuesAToBeGreaterThanB", why, arguments)
 
 
-def one_of(column: str, values: Iterable[str], why: str) -> Expectation:
+def one_of(column: str, values: Iterable[str] | Callable[[], list[str]], why: str) -> Expectation:
     """Expect a column's values in a set."""
-    return Expectation("ColumnValuesToBeInSet", why, {"column": column, "value_set": sorted(values)})
+    known = values if callable(values) else sorted(values)
+    return Expectation("ColumnValuesToBeInSet", why, {"column": column, "value_set": known})
 
 
-def like(column: str, pattern: str, why: str) -> Expectation:
+def like(column: str, pattern: str | Callable[[], str], why: str) -> Expectation:
     """Expect a column's values to match a regular expression."""
     return Expectation("ColumnValuesToMatchRegex", why, {"column": column, "regex": pattern})
 
