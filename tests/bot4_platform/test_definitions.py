@@ -102,8 +102,8 @@ def test_partitions_span_the_recorded_day_and_today() -> None:
 # What takes seconds or hundreds of MB to import, and what speaks to something outside: imported where it is used.
 HEAVY = (
     "feast", "mlflow", "lightgbm", "great_expectations", "arch", "torch", "polars", "pyarrow", "pandas", "duckdb",
-    "numba", "scipy", "matplotlib", "ccxt", "confluent_kafka", "psycopg2", "adbc_driver_postgresql", "boto3", "feedparser",
-    "vaderSentiment", "eth_abi", "aiohttp",
+    "numba", "scipy", "matplotlib", "ccxt", "confluent_kafka", "psycopg2", "adbc_driver_postgresql", "boto3",
+    "feedparser", "vaderSentiment", "eth_abi", "aiohttp",
 )  # fmt: skip
 LOADING = """
 import sys, time, json
