@@ -45,6 +45,7 @@ def fetch(
 ) -> None:  # fmt: skip
     """Bring days of history into the lake; a call that was stopped goes on where it was."""
     from bot4_platform.sources.days import day_of
+    from bot4_platform.sources.errors import SourceUnavailable
     from bot4_platform.sources.exchange.backfill import backfill, open_client
 
     settings, lake, name = _where(var, account, market)
@@ -56,6 +57,9 @@ def fetch(
             raise click.UsageError(f"--from {begin} is after {end}")
         wanted = [(begin + timedelta(n)).isoformat() for n in range((end - begin).days + 1)]
         done = backfill(lake, client, name, wanted, kinds or ("candles",), tell=_tell)
+    except SourceUnavailable as error:
+        hint = f" (asked at {client.endpoint}, which is BOT4_REST_URL: is it there?)" if client.endpoint else ""
+        raise click.ClickException(f"{error}{hint}") from None
     finally:
         client.close()
         _clear()

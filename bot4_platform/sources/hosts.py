@@ -21,6 +21,7 @@ class Host:
     open_until: float = 0.0
     silent_until: float = 0.0
     next_at: float = 0.0
+    last_failure: str = ""
     requests: int = 0
     refused: int = 0  # 429 and 418
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -34,7 +35,7 @@ class Host:
             now = self.monotonic()
             if now < self.open_until:
                 raise SourceUnavailable(
-                    f"{self.name} failed {policy.breaker_failures} times in a row; it is asked again in "
+                    f"{self.name} failed {self.failures} times in a row ({self.last_failure}); it is asked again in "
                     f"{self.open_until - now:.0f} s"
                 )
             silence = self.silent_until - now
@@ -53,10 +54,11 @@ class Host:
             self.refused += 1
             self.silent_until = max(self.silent_until, self.monotonic() + seconds)
 
-    def failed(self, policy: HttpSettings) -> None:
+    def failed(self, policy: HttpSettings, why: str) -> None:
         """Count a failure. The breaker opens with the last that is allowed, and again with each trial that fails."""
         with self._lock:
             self.failures += 1
+            self.last_failure = why
             if self.failures >= policy.breaker_failures:
                 self.open_until = self.monotonic() + policy.breaker_open_s
 

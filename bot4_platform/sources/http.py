@@ -87,8 +87,8 @@ class PoliteSession(requests.Session):
         try:
             response = super().request(method, url, **options | {"stream": True})
             self._read(response)
-        except requests.RequestException:
-            host.failed(self.policy)
+        except requests.RequestException as error:
+            host.failed(self.policy, type(error).__name__)
             raise
         if response.status_code in ASKED_TO_WAIT:
             host.silence(retry_after(response.headers) or self.policy.first_wait_s)
@@ -96,7 +96,7 @@ class PoliteSession(requests.Session):
         elif response.status_code >= 500:
             if (asked := retry_after(response.headers)) is not None:
                 host.silence(asked)
-            host.failed(self.policy)
+            host.failed(self.policy, f"HTTP {response.status_code}")
         else:
             host.answered()
         return response

@@ -2,7 +2,8 @@
 
 `<table>` has the columns of the table as they lie, integers as integers, and `day` (a date) and `market`
 (`venue:SYMBOL`), by both of which files are left out. `<table>_quoted` has prices in quote currency and quantities in
-base currency (or contracts) as doubles, by the instrument that held at the row's time, and that time as `time`.
+base currency (or contracts) as doubles, by the instrument that held at the row's time (or by the tick and lot that the
+row itself states, as those of venues' history do), and that time as `time`.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ def quoted(table: str) -> str | None:
     prices = [name for name in PRICES if name in whole]
     if not prices:
         return None
-    scaled = [f"t.{name}::HUGEINT * i.tick_e8 / 1e8 AS {name}" for name in prices]
-    scaled += [f"t.{name}::HUGEINT * i.lot_e8 / 1e8 AS {name}" for name in QUANTITIES if name in whole]
+    by = "t" if {"tick_e8", "lot_e8"} <= whole else "i"
+    scaled = [f"t.{name}::HUGEINT * {by}.tick_e8 / 1e8 AS {name}" for name in prices]
+    scaled += [f"t.{name}::HUGEINT * {by}.lot_e8 / 1e8 AS {name}" for name in QUANTITIES if name in whole]
     ratio = "t.vwap_num / t.vwap_den * i.tick_e8 / 1e8 AS vwap, " if {"vwap_num", "vwap_den"} <= whole else ""
     return (
         f"SELECT make_timestamp_ns(t.{time}) AS time, {ratio}t.* REPLACE ({', '.join(scaled)}) FROM {_name(table)} t "

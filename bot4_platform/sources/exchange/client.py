@@ -58,7 +58,7 @@ class HistoryClient:
 
         self._errors = ccxt
         self.venue: Venue = venue_of(market)
-        self.policy, self._sleep = policy, sleep
+        self.policy, self.endpoint, self._sleep = policy, endpoint, sleep
         own = self.venue.name == BUDGETED and budget
         self.exchange: Any = getattr(ccxt, self.venue.ccxt)(
             {"number": str, "enableRateLimit": not own, "timeout": int(policy.timeout_s * 1000)}

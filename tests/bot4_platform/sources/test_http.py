@@ -71,7 +71,7 @@ def test_a_silence_too_long_ends_the_run_and_is_kept_by_the_next_client(
 
 def test_the_breaker_opens_after_five_failures_for_five_minutes(script: Script, client: Client, hands: Hands) -> None:
     script.answers = [Answer(b"", 500)]
-    with pytest.raises(SourceUnavailable, match="5 times in a row"):
+    with pytest.raises(SourceUnavailable, match=r"5 times in a row \(HTTP 500\)"):
         client().get(script.url)
     assert len(script.asked) == 5
     with pytest.raises(SourceUnavailable, match="asked again in"):

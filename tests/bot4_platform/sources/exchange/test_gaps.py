@@ -90,6 +90,11 @@ def test_all_gaps_of_real_candles_are_reported_and_none_is_filled(
     monkeypatch.setenv("BOT4_VAR", str(tmp_path / "var"))
     told = json.loads(CliRunner().invoke(command, ["gaps", "--json"]).stdout)
     assert (len(told["gaps"]), told["minutes"], told["unasked_days"]) == (GAPS, MINUTES, [])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BOT4_REST_URL", "http://127.0.0.1:9")
+        refused = CliRunner().invoke(command, ["fetch", "--days", "1"])
+    assert refused.exit_code == 1
+    assert "asked at http://127.0.0.1:9, which is BOT4_REST_URL" in refused.output
     lines = CliRunner().invoke(command, ["gaps", "--most", "3"]).stdout.splitlines()
     assert lines[0].endswith(f"{GAPS} gaps, {MINUTES} minutes")
     assert len(lines) == 5
