@@ -131,5 +131,6 @@ def read_like(path: Path, table: str, spec: Table, keys: pl.DataFrame) -> pl.Dat
     low, high = keys[first].min(), keys[first].max()
     if low is None or keys[first].null_count() or any(name not in read_schema(path) for name in keys.columns):
         return read_file(path, table, spec, keys.columns)
-    rows = pl.scan_parquet(path, hive_partitioning=False).filter(pl.col(first).is_between(low, high))
+    within = pl.col(first).is_between(pl.lit(low), pl.lit(high))  # a text by itself would name a column
+    rows = pl.scan_parquet(path, hive_partitioning=False).filter(within)
     return rows.select(keys.columns).collect()
