@@ -38,17 +38,20 @@ def command(port: int, account: str | None, var: Path | None, demo: bool, no_dae
     settings = load(**{name: value for name, value in given.items() if value})
 
     on_terminal = sys.stderr.isatty()
+    said: list[str] = []
 
     def ready(url: str) -> None:
         if on_terminal:
             click.echo("\r\033[K", err=True, nl=False)
         click.echo(f"Dagster: {url}  (account {settings.account}; Ctrl-C ends it)")
-        for line in switches.lines(settings, daemon=not no_daemon):
+        for line in said or switches.lines(settings, daemon=not no_daemon):
             click.echo(line)
         if (page := quality_page(settings)).is_file():
             click.echo(f"quality: {page}")
 
     def waiting(seconds: float) -> None:
+        if not said:  # it takes seconds, of which Dagster needs more
+            said.extend(switches.lines(settings, daemon=not no_daemon))
         if on_terminal:
             click.echo(f"\r\033[Kstarting Dagster: {seconds:.0f} s", err=True, nl=False)
 
