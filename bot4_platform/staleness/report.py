@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bot4_live.settings import Settings
+from bot4_platform.lake import Lake
 from bot4_platform.staleness.ages import EVERYTHING, observe
 from bot4_platform.staleness.rules import JOURNAL, SEALED
 from bot4_platform.staleness.trace import Graph, Item, Report, judge
@@ -30,7 +31,19 @@ def look(settings: Settings, now_ns: int, definitions: dg.Definitions | None = N
         if node.is_partitioned:
             partitioned.add(name)
     reach = observe(settings, [name for name in above if name not in (JOURNAL, SEALED)])
-    return judge(Graph(above, reach, frozenset(partitioned), f"binance_usdm:{settings.symbol}"), now_ns)
+    graph = Graph(above, reach, frozenset(partitioned), f"binance_usdm:{settings.symbol}")
+    return judge(graph, now_ns, refused_answers(Lake(settings.lake_dir)))
+
+
+def refused_answers(lake: Lake) -> dict[str, str]:
+    """Return the newest quarantined answer of each source by its scope, in words."""
+    found = {}
+    for day, scope in lake.partitions("source_quarantine"):  # in order of day
+        rows = lake.read("source_quarantine", day, scope, columns=["first_seen", "rule", "reason"])
+        if rows.height:
+            last = rows.sort("first_seen").row(-1, named=True)
+            found[scope] = f"{last['rule']}, {last['reason']}"
+    return found
 
 
 def as_dict(report: Report) -> dict[str, Any]:

@@ -62,6 +62,16 @@ RULES: dict[str, Rule] = {
     "fill_intensity": daily("event_ns"),
     "slow_features": daily("event_ns"),
     "features": daily("recv_ns"),
+    # Sources are asked every 15 minutes, exchange history once a day for the day that is over (00:20 UTC).
+    "chain_blocks": Rule(15 * MINUTE_S, 45 * MINUTE_S, "created_ns", "world", "source"),
+    "news_items": Rule(6 * HOUR_S, HOUR_S, "created_ns", "world", "source"),
+    "social_posts": Rule(6 * HOUR_S, HOUR_S, "created_ns", "world", "source"),
+    # Most series are monthly.
+    "macro_observations": Rule(31 * DAY_S, 7 * DAY_S, "created_ns", "world", "source"),
+    "macro_releases": Rule(31 * DAY_S, 7 * DAY_S, "created_ns", "world", "source"),
+    "history_candles_1m": Rule(DAY_S, 2 * HOUR_S, "event_ns", "world", "source"),
+    "history_trades": Rule(DAY_S, 2 * HOUR_S, "event_ns", "world", "source"),
+    "history_funding": Rule(DAY_S + 8 * HOUR_S, 2 * HOUR_S, "event_ns", "world", "source"),
     # The engine lets a slow value go at `slow_ttl_s`: until then it is of use.
     "online_slow_features": Rule(15 * MINUTE_S, _TTL_S - 15 * MINUTE_S, kind="view", trading=True),
     # Retrained on Mondays (M7); a day for the run and its promotion.
@@ -76,15 +86,14 @@ TIME_COLUMNS = (
     ("minute_ns", "exchange"), ("bucket_ns", "exchange"), ("exch_ns", "exchange"),
 )  # fmt: skip
 
-# No data of their own, or such that may rightly never come: as current as what they are made from.
+# No data of their own, or such that may rightly never come: as current as what they are made from. A mart of minutes or
+# of statements may have none; a day's candle is a day old at its close.
 AS_INPUTS = frozenset({
     "quarantine", "source_quarantine", "funding", "liquidations", "tickers", "onchain_transfers", "dex_swaps",
     "stablecoin_supply", "pass_rates", "feature_drift", "venue_agreement", "quality_page", "stg_trades",
-    "feature_state", "data_docs", "baseline_model", "lightgbm_model",
-    # Marts: what is made of minutes or of statements that may never come; a day's candle is a day old at its close.
-    "stg_quotes", "stg_depth", "stg_funding", "stg_liquidations", "stg_mids", "candles_5m", "candles_15m", "candles_1h",
-    "candles_4h", "candles_1d", "funding_1h", "liquidations_1m", "basis_pairs", "basis_1m", "dbt_docs",
-    "history_gaps",
+    "basis_1m", "basis_pairs", "liquidations_1m", "funding_1h", "feature_state", "data_docs", "baseline_model",
+    "lightgbm_model", "stg_quotes", "stg_depth", "stg_funding", "stg_liquidations", "stg_mids", "candles_5m",
+    "candles_15m", "candles_1h", "candles_4h", "candles_1d", "dbt_docs", "history_gaps",
 })  # fmt: skip
 
 

@@ -141,7 +141,7 @@ class Graph:
 
 
 def judge(graph: Graph, now_ns: int, hints: Mapping[str, str] | None = None) -> Report:
-    """Return what is stale and why. `hints` add to the why of a source by its name (what it said last)."""
+    """Return what is stale and why. `hints`: by scope what a source answered last, where that was refused."""
     judged, items = [], graph.items()
     by_cause: dict[Item, list[Stale]] = {}
     for item in items:
@@ -177,20 +177,21 @@ def why(graph: Graph, item: Item, hints: Mapping[str, str]) -> str:
     """Return in words why an item is where staleness begins."""
     from bot4_platform.reporting import when
 
-    newest, hint = graph.newest(item), hints.get(item.name, "")
+    newest = graph.newest(item)
     reached = f"ends at {when(newest)}" if newest is not None else "has no data"
     inputs = graph.inputs(item)
     if item.name == JOURNAL:
-        return f"the journal {reached}: no session or recorder writes this market{hint}; `bot4 feeds` shows who runs"
+        return f"the journal {reached}: no session or recorder writes this market; `bot4 feeds` shows who runs"
     if item.name == SEALED:
         return (
             f"what is sealed {reached}, the journal goes on to {_reach(graph, inputs)}: a segment is sealed every "
             "BOT4_JOURNAL__ROTATE_S seconds or when its session ends"
         )
     if not inputs:
-        return f"the source {reached} and gave nothing since{hint}"
+        refused = f"; its last answer was quarantined: {hints[item.scope]}" if item.scope in hints else ""
+        return f"the source {reached} and gave nothing since{refused}"
     verb = "was never computed" if newest is None else f"{reached} and was not computed since"
-    return f"{verb}: its inputs reach {_reach(graph, inputs)}; materialize {item.name}{hint}"
+    return f"{verb}: its inputs reach {_reach(graph, inputs)}; materialize {item.name}"
 
 
 def _reach(graph: Graph, inputs: list[Item]) -> str:

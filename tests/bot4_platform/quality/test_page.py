@@ -17,6 +17,7 @@ from bot4_platform.quality.page.build import build
 from bot4_platform.quality.page.charts import nines, percent
 from bot4_platform.quality.page.facts import Rate, collect
 from bot4_platform.quality.page.verify import problems
+from bot4_platform.run import materialize
 from bot4_platform.settings import quality_page
 
 
@@ -55,6 +56,16 @@ def test_a_page_that_is_broken_is_said_to_be(judged_account: Settings, tmp_path:
     assert "asks for something that is not in it" in found[0]
     assert any("leads nowhere" in text for text in found)
     assert "does not show the lake's" in found[-1]
+
+
+def test_the_asset_makes_it_and_checks_it(judged_account: Settings, tmp_path: Path) -> None:
+    settings = Settings(var=tmp_path, account="copy")
+    shutil.copytree(judged_account.root, settings.root)
+    quality_page(settings).unlink()
+    summary = materialize(["quality_page"], [], settings)
+    summary.raise_for_failure()
+    assert (summary.asset_checks_passed, summary.asset_checks_failed) == (1, 0)
+    assert problems(settings) == []
 
 
 def test_an_empty_account_has_a_page_that_says_so(settings: Settings) -> None:

@@ -72,6 +72,9 @@ def test_two_causes_of_one_thing_and_the_more_harmful_first() -> None:
     assert model.causes == (Item(JOURNAL, BTC), Item("news", EVERYTHING))
     assert [found.item.name for found in report.causes] == [JOURNAL, "news"]
     assert report.causes[1].why.startswith("the source ends at")
+    told = judge(graph(news=20_000), NOW, {EVERYTHING: "html, a page of HTML came"}).causes[0].why
+    assert told.endswith("its last answer was quarantined: html, a page of HTML came")
+    assert not judge(graph(news=None), NOW).stale, "a source that never gave anything is off, not stale"
 
 
 def test_what_never_was_is_missing_and_another_markets_silence_does_not_stop_trading() -> None:

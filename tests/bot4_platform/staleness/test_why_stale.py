@@ -70,6 +70,24 @@ def test_one_source_stops(settings: Settings, maker: Any) -> None:
     assert "was not computed since" in why
 
 
+def test_a_source_that_stops_is_named_with_what_it_answered(settings: Settings) -> None:
+    lake, now = Lake(settings.lake_dir), TODAY.start_ns + 86_400 * 10**9
+    spec = TABLES["news_items"]
+    filled = {name: {"String": "x", "Int64": 1, "Float64": 0.5}[kind] for name, kind in spec.columns.items()}
+    row = filled | {"event_ns": TODAY.start_ns, "created_ns": TODAY.start_ns}
+    lake.write("news_items", TODAY.day, "news:ALL", pl.DataFrame([row], schema=spec.schema()))
+    refused = {"id": "1", "source": "news", "rule": "html", "reason": "a page of HTML came", "raw": b"<",
+               "raw_bytes": 1, "first_seen": now}  # fmt: skip
+    quarantine = pl.DataFrame([refused], schema=TABLES["source_quarantine"].schema())
+    lake.write("source_quarantine", TODAY.day, "news:ALL", quarantine)
+    found = json.loads(ask(settings, now, "--json").stdout)
+    cause = next(cause for cause in found["causes"] if cause["name"] == "news_items")
+    assert cause["scope"] == "news:ALL"
+    assert cause["why"].endswith("its last answer was quarantined: html, a page of HTML came")
+    early = json.loads(ask(settings, TODAY.start_ns + 3_600 * 10**9, "--json").stdout)
+    assert "news_items" not in {row["name"] for row in early["stale"]}
+
+
 def test_an_exchange_clock_is_moved_to_the_engines(settings: Settings, maker: Any) -> None:
     """Profiles carry original exchange time; a replayed session's engine clock is years ahead of it."""
     maker.session(START, 60)
