@@ -32,9 +32,15 @@ def statements(lake: Lake, pins: ExitStack) -> dict[str, str]:
         files = _files(lake, table, pins)
         if files:
             found[table] = _of_files(lake, table, files)
-    if INSTRUMENTS in found:
-        found |= {f"{table}_quoted": text for table in list(found) if (text := quoted(table))}
-    return found
+    known = INSTRUMENTS in found
+    quotes = {f"{table}_quoted": quoted(table) for table in found if known or states_units(table)}
+    return found | {name: text for name, text in quotes.items() if text is not None}
+
+
+def states_units(table: str) -> bool:
+    """Return whether the rows of a table say themselves what they are counted in."""
+    spec = TABLES.get(table)
+    return spec is not None and {"tick_e8", "lot_e8"} <= set(spec.columns)
 
 
 def quoted(table: str) -> str | None:
@@ -47,13 +53,17 @@ def quoted(table: str) -> str | None:
     prices = [name for name in PRICES if name in whole]
     if not prices:
         return None
-    by = "t" if {"tick_e8", "lot_e8"} <= whole else "i"
+    by = "t" if states_units(table) else "i"
     scaled = [f"t.{name}::HUGEINT * {by}.tick_e8 / 1e8 AS {name}" for name in prices]
     scaled += [f"t.{name}::HUGEINT * {by}.lot_e8 / 1e8 AS {name}" for name in QUANTITIES if name in whole]
-    ratio = "t.vwap_num / t.vwap_den * i.tick_e8 / 1e8 AS vwap, " if {"vwap_num", "vwap_den"} <= whole else ""
+    ratio = f"t.vwap_num / t.vwap_den * {by}.tick_e8 / 1e8 AS vwap, " if {"vwap_num", "vwap_den"} <= whole else ""
+    plain = (
+        f"SELECT make_timestamp_ns(t.{time}) AS time, {ratio}t.* REPLACE ({', '.join(scaled)}) FROM {_name(table)} t"
+    )
+    if by == "t":
+        return plain
     return (
-        f"SELECT make_timestamp_ns(t.{time}) AS time, {ratio}t.* REPLACE ({', '.join(scaled)}) FROM {_name(table)} t "
-        f"LEFT JOIN {INSTRUMENTS} i ON i.market = t.market AND t.{time} >= i.valid_from_ns "
+        f"{plain} LEFT JOIN {INSTRUMENTS} i ON i.market = t.market AND t.{time} >= i.valid_from_ns "
         f"AND (i.valid_to_ns IS NULL OR t.{time} < i.valid_to_ns)"
     )
 

@@ -72,6 +72,15 @@ def test_each_row_once_with_day_and_market(lake: Lake, session: Session) -> None
     ]
 
 
+def test_rows_that_state_their_tick_need_no_instrument(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "history")
+    row = dict.fromkeys(TABLES["history_candles_1m"].columns, 1) | {"minute_ns": START, "open": 557_001, "volume": 7}
+    row |= {"tick_e8": E8 // 10, "lot_e8": E8 // 1000}
+    lake.write("history_candles_1m", DAY, MARKET, pl.DataFrame([row], TABLES["history_candles_1m"].schema()))
+    with open_session(lake) as session:
+        assert ask(session, "select open, volume from history_candles_1m_quoted") == [(55_700.1, 0.007)]
+
+
 def test_prices_by_the_instrument_that_held(session: Session) -> None:
     found = ask(session, "select time::varchar, price from trades_quoted where market like 'binance%' order by 1")
     assert [price for _, price in found] == [55700.1, 55700.1, 55700.1, 5570.01]
