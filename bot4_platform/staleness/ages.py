@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from bot4_live.settings import Settings
 from bot4_platform.lake import Lake
+from bot4_platform.settings import platform_settings
+from bot4_platform.sources.switched import assets_off
 from bot4_platform.staleness.rules import JOURNAL, SEALED, Rule, rule_of
 from bot4_platform.tables import TABLES
 
@@ -44,9 +46,9 @@ def observe(settings: Settings, assets: list[str]) -> dict[str, Reach]:
         JOURNAL: Reach(rule_of(JOURNAL, {}), _events(settings)),
         SEALED: Reach(rule_of(SEALED, {}), _sealed(known)),
     }
-    lake = Lake(settings.lake_dir)
+    lake, off = Lake(settings.lake_dir), assets_off(platform_settings().sources)
     for name in assets:
-        rule = rule_of(name, TABLES[name].columns if name in TABLES else {})
+        rule = None if name in off else rule_of(name, TABLES[name].columns if name in TABLES else {})
         if name in special:
             newest = special[name](settings, name, known)
         elif rule is not None and rule.column:

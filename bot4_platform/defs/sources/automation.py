@@ -5,16 +5,9 @@ from datetime import UTC, timedelta
 
 import dagster as dg
 
-from bot4_platform.defs.sources.common import switched_on
 from bot4_platform.operations.switches import schedule_status
 from bot4_platform.settings import platform_settings
-
-ASSETS = {
-    "ethereum": ["chain_blocks", "onchain_transfers", "dex_swaps", "stablecoin_supply", "onchain_signals"],
-    "news": ["news_items", "news_signals"],
-    "social": ["social_posts", "social_signals"],
-    "macro": ["macro_observations", "macro_releases"],
-}
+from bot4_platform.sources.switched import ASSETS, switched_on
 
 slow_sources_job = dg.define_asset_job(
     "slow_sources",

@@ -14,10 +14,10 @@ from bot4_platform.resources import Bot4Resource
 from bot4_platform.settings import platform_settings
 from bot4_platform.sources.errors import BadPage, SourceOff, SourceRefused, SourceUnavailable, off
 from bot4_platform.sources.progress import Progress
+from bot4_platform.sources.switched import switched_on
 
 if TYPE_CHECKING:
     from bot4_platform.sources.http import SourceClient
-    from bot4_platform.sources.settings import SourcesSettings
 
 # A source that does not answer is asked again within the run; what one wait does not mend waits for the next run.
 RETRIES = SOURCE
@@ -27,15 +27,6 @@ VARIABLES = {
     "social": ("social", "BOT4_PLATFORM__SOURCES__SOCIAL__URL"),
     "macro": ("macro", "BOT4_PLATFORM__SOURCES__MACRO__KEY"),
 }
-
-
-def switched_on(settings: "SourcesSettings") -> list[str]:
-    """Return the names of the slow sources that are set up."""
-    given = {
-        "ethereum": settings.ethereum.url.get_secret_value(), "news": settings.news.feeds,
-        "social": settings.social.url, "macro": settings.macro.key.get_secret_value(),
-    }  # fmt: skip
-    return [name for name, value in given.items() if value]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import msgspec
 from bot4_live.clock import DAY_NS
 from bot4_platform.lake import Lake
 from bot4_platform.sources.days import day_start_ns
-from bot4_platform.sources.errors import BadPage, SourceUnavailable
+from bot4_platform.sources.errors import BadPage, SourceRefused, SourceUnavailable
 from bot4_platform.sources.ethereum.blocks import (
     Block,
     Transaction,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 SOURCE = "ethereum"
 SCOPE = "ethereum:MAINNET"
+MAIN_NET = 1
 BLOCKS = "chain_blocks"
 ROWS = {"onchain_transfers": "transfers", "dex_swaps": "swaps", "stablecoin_supply": "supply"}
 SLOT_NS = 12_000_000_000
@@ -110,6 +111,10 @@ class _Day:
 
     def read(self, tell: Tell) -> DayResult:
         """Read what is missing."""
+        if (chain := self.node.chain_id()) != MAIN_NET:
+            raise SourceRefused(
+                f"{SOURCE}: the node is of chain {chain}; contracts and labels are the main net's (1)", 200
+            )
         head = self.node.block_number() - self.settings.confirmations
         taken_back = self._take_back()
         if self.blocks:

@@ -38,7 +38,7 @@ class Node:
     ) -> None:
         """Ask at `url`, `batch` calls in a request at most."""
         self.client, self._url, self.batch_size, self._sleep = client, url, batch, sleep
-        self.calls = self.requests = 0
+        self.requests = 0
 
     def call(self, method: str, *params: Any) -> Any:
         """Return the result of one call. Raises TooMuch, SourceRefused, SourceUnavailable, BadPage."""
@@ -101,7 +101,6 @@ class Node:
             for number, (method, params) in enumerate(part)
         ]
         self.requests += 1
-        self.calls += len(body)
         page = self.client.post(self._url, body if len(body) > 1 else body[0])
         found = page.json()
         answers = found if isinstance(found, list) else [found]

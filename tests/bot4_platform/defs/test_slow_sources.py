@@ -13,12 +13,13 @@ import polars as pl
 import pytest
 
 from bot4_live.settings import Settings
-from bot4_platform.defs.sources.automation import ASSETS, slow_sources_schedule
-from bot4_platform.defs.sources.common import asked, switched_on
+from bot4_platform.defs.sources.automation import slow_sources_schedule
+from bot4_platform.defs.sources.common import asked
 from bot4_platform.lake import Lake
 from bot4_platform.run import RunSummary, materialize
 from bot4_platform.settings import platform_settings
 from bot4_platform.sources.local.__main__ import environment
+from bot4_platform.sources.switched import ASSETS, assets_off, switched_on
 from bot4_platform.tables import TABLES
 
 DAYS = ("2024-08-08", "2024-08-09")
@@ -205,3 +206,6 @@ def test_the_schedule_asks_for_what_is_on(monkeypatch: pytest.MonkeyPatch) -> No
     assert {one.partition_key for one in night} == {"2024-08-08", "2024-08-09"}
     assert len({one.run_key for one in night}) == 4
     assert switched_on(platform_settings().sources) == ["social", "macro"]
+    off = assets_off(platform_settings().sources)
+    assert {"news_items", "chain_blocks", "onchain_signals"} <= off
+    assert off.isdisjoint({"social_posts", "macro_observations"})

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot4_platform.lake import Lake
-from bot4_platform.sources.errors import BadPage, SourceUnavailable
+from bot4_platform.sources.errors import BadPage, SourceRefused, SourceUnavailable
 from bot4_platform.sources.ethereum import abi, day, known
 from bot4_platform.sources.ethereum.blocks import parse_block
 from bot4_platform.sources.ethereum.node import Node
@@ -332,6 +332,12 @@ def test_a_page_of_html_stops_the_run_and_nothing_is_lost(lake: Lake, server: Lo
     assert lake.read("source_quarantine", DAY)["reason"].to_list() == ["a page of HTML came instead of JSON"]
     read(lake, server)
     check_truth(lake, chain)
+
+
+def test_another_chain_is_refused(lake: Lake, server: LocalNode) -> None:
+    server._eth_chainId = lambda: "0xaa36a7"  # type: ignore[method-assign]
+    with pytest.raises(SourceRefused, match="chain 11155111"):
+        read(lake, server)
 
 
 def test_headers_alone_when_ether_is_not_wanted(lake: Lake, server: LocalNode) -> None:
