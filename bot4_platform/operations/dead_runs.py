@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import dagster as dg
 import psutil
 
-PROCESS_TAG = "bot4/process"  # of runs in process: pid and start time, since pids come again
+PROCESS_TAG = "bot4/process"  # of runs in process: host, pid and start time, since pids come again
 
 
 def this_process() -> str:
     """Return the tag of this process."""
-    return f"{os.getpid()}-{psutil.Process().create_time():.2f}"
+    return f"{socket.gethostname()}/{os.getpid()}-{psutil.Process().create_time():.2f}"
 
 
 def bury_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Report the runs of processes that are gone as failed, free their pools, and return their ids."""
+    """Report the runs of this host's processes that are gone as failed, free their pools, and return their ids."""
     buried = []
     begun = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
     for run in instance.get_runs(dg.RunsFilter(statuses=begun)):
@@ -31,7 +32,10 @@ def bury_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 
 def _lives(tag: str) -> bool:
-    pid, _, started = tag.partition("-")
+    host, _, process = tag.rpartition("/")
+    if host != socket.gethostname():  # not for us to say
+        return True
+    pid, _, started = process.partition("-")
     try:
         return f"{psutil.Process(int(pid)).create_time():.2f}" == started
     except (psutil.NoSuchProcess, ValueError):

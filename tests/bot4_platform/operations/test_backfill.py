@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from bot4_platform.commands.backfill import command
 from bot4_platform.instance import open_instance
 from bot4_platform.lake import Lake
 from bot4_platform.operations.backfill import Progress, backfill, days_between
-from bot4_platform.operations.dead_runs import PROCESS_TAG, bury_dead_runs
+from bot4_platform.operations.dead_runs import PROCESS_TAG, bury_dead_runs, this_process
 from bot4_platform.partitions import MARKET_DAYS, market_day
 from bot4_platform.resources import Bot4Resource
 from bot4_platform.run import materialize
@@ -152,25 +153,18 @@ def test_kill_9_leaves_no_run_for_ever_and_nothing_undone(recorded: Settings, tm
 
 
 def test_only_runs_of_dead_processes_are_buried(settings: Settings) -> None:
+    job = dg.define_asset_job("x").resolve(asset_graph=small(set()).resolve_asset_graph())
     with open_instance(settings) as instance:
 
         def begun(tags: dict[str, str]) -> str:
-            run = instance.create_run_for_job(dg.define_asset_job("x").resolve(asset_graph=_graph()), tags=tags)
+            run = instance.create_run_for_job(job, tags=tags)
             instance.report_run_canceling(run)
             return run.run_id
 
-        from bot4_platform.operations.dead_runs import this_process
-
-        dead, alive = begun({PROCESS_TAG: "999999-1.00"}), begun({PROCESS_TAG: this_process()})
-        reused, others = begun({PROCESS_TAG: f"{os.getpid()}-1.00"}), begun({})
+        here = socket.gethostname()
+        dead, alive = begun({PROCESS_TAG: f"{here}/999999-1.00"}), begun({PROCESS_TAG: this_process()})
+        reused, others = begun({PROCESS_TAG: f"{here}/{os.getpid()}-1.00"}), begun({})
+        elsewhere = begun({PROCESS_TAG: "another-host/999999-1.00"})
         assert sorted(bury_dead_runs(instance)) == sorted([dead, reused])
         left = {run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELING]))}
-        assert left == {alive, others}
-
-
-def _graph() -> Any:
-    @dg.asset
-    def something() -> None:
-        """Anything."""
-
-    return dg.Definitions([something]).resolve_asset_graph()
+        assert left == {alive, others, elsewhere}

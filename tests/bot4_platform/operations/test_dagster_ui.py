@@ -50,7 +50,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     maker = helper.Maker(settings)
     for i in range(len(DAYS)):
         ids = {"trade_id": 1_000 * (i + 1), "update_id": 10**6 * (i + 1)}
-        maker.session(START + i * DAY_NS, 3, seed=i, name=f"s{i}", **ids)
+        maker.session(START + i * DAY_NS, 3, seed=i, name=f"s{i}", shift=0, **ids)
     materialize(["raw_segments"], [(DAYS[0], MARKET)], settings).raise_for_failure()
     return settings
 

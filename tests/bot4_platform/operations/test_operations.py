@@ -42,7 +42,7 @@ def test_ages_say_what_is_old_and_why(settings: Settings, maker: Any) -> None:
     from bot4_platform.run import materialize
 
     part = ("2024-08-08", "binance_usdm:BTCUSDT")
-    maker.session(1_723_075_200 * 10**9 + 3600 * 10**9, 5)
+    maker.session(1_723_075_200 * 10**9 + 3600 * 10**9, 5, shift=0)
     materialize(["raw_segments", "trades"], [part], settings).raise_for_failure()
     wanted = {dg.AssetCheckKey(dg.AssetKey(name), AGE_CHECK) for name in ("trades", "garch")}
     job = defs.resolve_implicit_global_asset_job_def().get_subset(
