@@ -71,9 +71,6 @@ RULES: dict[str, Rule] = {
     "history_funding": Rule(DAY_S + 8 * HOUR_S, 2 * HOUR_S, "event_ns", "world", "source"),
     # The engine lets a slow value go at `slow_ttl_s`: until then it is of use.
     "online_slow_features": Rule(15 * MINUTE_S, _TTL_S - 15 * MINUTE_S, kind="view", trading=True),
-    # Monthly figures; H.15 comes on business days.
-    "macro_observations": Rule(35 * DAY_S, 5 * DAY_S, "created_ns", "world", kind="source"),
-    "macro_releases": Rule(4 * DAY_S, DAY_S, "created_ns", "world", kind="source"),
     # Retrained on Mondays (M7); a day for the run and its promotion.
     "labels": Rule(7 * DAY_S, DAY_S),
     "training_set": Rule(7 * DAY_S, DAY_S),
