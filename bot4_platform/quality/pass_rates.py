@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 TARGET = 0.999
+FEWEST = 100_000  # frames of a day that can tell 99.9 % from 99.8 %: 100 refused ones, give or take 10
 UNKNOWN = "unknown"
 # What a refused frame's stream code (a Kind) would have become.
 TABLE_OF = {

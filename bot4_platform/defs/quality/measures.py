@@ -40,17 +40,20 @@ def pass_rates(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.Mate
     )
 
 
-@market_check(asset="pass_rates", description="At least 99.9 % of the day's frames passed validation (D12).")
+@market_check(
+    asset="pass_rates",
+    description="At least 99.9 % of the day's frames passed validation (D12); below 100,000 frames it is not judged.",
+)
 def pass_rate_meets_the_target(context: dg.AssetCheckExecutionContext, bot4: Bot4Resource) -> dg.AssetCheckResult:
     """Warn below the target."""
-    from bot4_platform.quality.pass_rates import TARGET, share
+    from bot4_platform.quality.pass_rates import FEWEST, TARGET, share
 
     frame = bot4.lake().read("pass_rates", *market_day(context))
-    rate = share(frame)
+    rate, frames = share(frame), int(frame["frames"].sum())
     return dg.AssetCheckResult(
-        passed=rate is None or rate >= TARGET,
+        passed=rate is None or rate >= TARGET or frames < FEWEST,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"pass_rate": 1.0 if rate is None else rate, "target": TARGET, "frames": int(frame["frames"].sum())},
+        metadata={"pass_rate": 1.0 if rate is None else rate, "target": TARGET, "frames": frames},
     )
 
 

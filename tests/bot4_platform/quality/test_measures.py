@@ -46,6 +46,14 @@ def test_pass_rates_count_every_frame_once(settings: Settings, maker: Any) -> No
     assert share(found.clear()) is None
 
 
+def test_a_day_below_the_target_is_told_when_it_has_frames_enough(settings: Settings, run_check: Any) -> None:
+    lake, schema = Lake(settings.lake_dir), TABLES["pass_rates"].schema()
+    for passed, refused, good in ((999_500, 500, True), (998_500, 1_500, False), (985, 15, True)):
+        rows = {"table": ["trades", "trades"], "rule": ["", "OUTLIER"], "frames": [passed, refused]}
+        lake.write("pass_rates", *TODAY, pl.DataFrame(rows, schema=schema))
+        assert run_check(settings, TODAY, "pass_rates", "pass_rate_meets_the_target") is good
+
+
 def test_psi_and_ks_of_known_distributions() -> None:
     random = np.random.default_rng(1)
     a, b = random.normal(size=5_000), random.normal(size=5_000)

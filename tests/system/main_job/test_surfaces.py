@@ -130,6 +130,15 @@ def test_data_docs_read_offline(main_job: Any, page: Page) -> None:
     screenshot(page, "data-docs-suite", whole=True)
 
 
+def test_the_report_leads_to_the_quality_page(main_job: Any, page: Page) -> None:
+    page.goto(f"file://{main_job.folder}/report.html")
+    page.get_by_role("link", name="the quality page").click()
+    expect(page.locator(".rate")).to_contain_text("%")
+    expect(page.locator("#trend svg")).to_be_visible()
+    expect(page.locator("#quarantine")).to_contain_text("OUTLIER")
+    screenshot(page, "quality", whole=True)
+
+
 # Servers: both start at once, since each takes seconds.
 
 
