@@ -72,6 +72,7 @@ def test_the_page_has_every_model(settings: Settings, run_check: Any) -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_the_page_reads_without_a_network(settings: Settings) -> None:
     from playwright.sync_api import expect, sync_playwright
 

@@ -151,6 +151,7 @@ def test_any_values_come_back_exactly(tmp_path_factory: Any, said: list[dict[Fie
     assert homeless == sum(len(set(one) - named) for one in said)
 
 
+@pytest.mark.slow
 def test_assets_and_their_checks(settings: Settings, run_check: Any) -> None:
     write(settings.journal_dir, some_statements())
     summary = materialize(TICKS, [TODAY], settings)
@@ -174,9 +175,9 @@ def test_assets_and_their_checks(settings: Settings, run_check: Any) -> None:
     ("file", "market", "day"),
     [
         ("okx/ws_v5_books.txt", "okx:BTC-USDT", "2022-05-13"),
-        ("coinbase/ws_pro_level2.txt", "coinbase:SKL-USD", "2021-04-17"),
+        pytest.param("coinbase/ws_pro_level2.txt", "coinbase:SKL-USD", "2021-04-17", marks=pytest.mark.slow),
         ("deribit/ws_options.txt", "deribit:BTC-USD-20211231-34000-P", "2021-07-22"),
-        ("kraken/ws_v1_book1000.txt", "kraken:XMR-USD", "2021-04-17"),
+        pytest.param("kraken/ws_v1_book1000.txt", "kraken:XMR-USD", "2021-04-17", marks=pytest.mark.slow),
     ],
 )
 def test_recordings_of_other_venues(shared_data: Path, tmp_path: Path, file: str, market: str, day: str) -> None:

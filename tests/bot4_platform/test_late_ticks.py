@@ -108,6 +108,7 @@ def test_any_order_any_duplicates(
 
 
 @pytest.mark.capture
+@pytest.mark.slow
 def test_the_capture_out_of_order(candles: Sql, tmp_path: Path, usdm_capture: Path) -> None:
     from bot4_live.market.import_capture import import_capture
 

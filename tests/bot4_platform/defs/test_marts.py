@@ -118,6 +118,7 @@ def test_every_mart_by_hand(settings: Settings) -> None:
         assert differences(lake.read(table_of(interval), *TODAY), reference_candles(trades, interval)) == []
 
 
+@pytest.mark.slow
 def test_what_fails_holds_up_itself_and_no_other(settings: Settings) -> None:
     lake = write_day(settings)
     twice = [{"at": 0, "seq": 5, "price": 1, "qty": 1}, {"at": 1, "seq": 5, "price": 1, "qty": 1}]
@@ -154,6 +155,7 @@ def test_a_sum_beyond_64_bits_is_an_error(settings: Settings, tmp_path: Path) ->
         assert not (out / "candles_5m.parquet").exists()
 
 
+@pytest.mark.slow
 def test_extreme_but_possible_values(settings: Settings, tmp_path: Path) -> None:
     lake = Lake(settings.lake_dir)
     rows = [
@@ -211,6 +213,7 @@ def test_every_model_and_column_is_described_and_typed() -> None:
     assert used == {f"ref('{path.stem}')" for path in (models / "marts").rglob("*.sql")}
 
 
+@pytest.mark.slow
 def test_basis_of_two_markets(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 

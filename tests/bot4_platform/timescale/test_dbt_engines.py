@@ -5,7 +5,6 @@ Real captures and generated days; duplicates, late and out-of-order ticks; trade
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,8 @@ pytestmark = pytest.mark.services
 DAY = MarketDay("2024-08-08", "binance_usdm:BTCUSDT")
 DAY_NS, MINUTE = 86_400 * 10**9, 60 * 10**9
 CANDLES = [table_of(interval) for interval in INTERVALS]
-Fresh = Callable[[LocalServer], PostgresSettings]
+# (ns after the day's start, trade id, price, qty, sell)
+EDGE = np.array([[0, 1, 7, 1, 0], [5 * MINUTE, 2, 8, 2, 1], [DAY_NS - 1, 3, 9, 3, 0]])
 
 
 class Engines:
@@ -120,12 +120,19 @@ def generated(seed: int, count: int) -> np.ndarray:
 
 
 def test_generated_days_agree(engines: Engines) -> None:
-    edge = np.array([[0, 1, 7, 1, 0], [5 * MINUTE, 2, 8, 2, 1], [DAY_NS - 1, 3, 9, 3, 0]])
-    for rows in (generated(1, 20_000), edge, edge[:1], edge[:0]):
+    last = EDGE + np.array([0, 5_000, 0, 0, 0])
+    for rows in (np.concatenate([generated(1, 5_000), last]), EDGE[:0]):
         engines.lake.write("trades", *DAY, trades_of(rows, DAY))
         assert engines.agree(DAY) >= len(rows[:1]) * len(INTERVALS)
     for path in (engines.folder / "postgres").rglob("*"):  # what dbt wrote for itself
         assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.slow
+def test_larger_and_smaller_days_agree(engines: Engines) -> None:
+    for rows in (generated(7, 200_000), EDGE, EDGE[:1]):
+        engines.lake.write("trades", *DAY, trades_of(rows, DAY))
+        assert engines.agree(DAY) >= len(INTERVALS)
 
 
 def test_a_sum_beyond_64_bits_fails_on_the_server_too(engines: Engines) -> None:
@@ -139,6 +146,7 @@ def test_a_sum_beyond_64_bits_fails_on_the_server_too(engines: Engines) -> None:
         assert "bigint out of range" in next(outcome.message for outcome in outcomes if outcome.status == "error")
 
 
+@pytest.mark.slow
 def test_another_partition_and_a_second_run_change_nothing(engines: Engines) -> None:
     other = DAY.shifted(1)
     for part, seed in ((DAY, 2), (other, 3)):
@@ -153,6 +161,7 @@ def test_another_partition_and_a_second_run_change_nothing(engines: Engines) -> 
         assert engines.read(name, DAY).equals(candles)
 
 
+@pytest.mark.slow
 def test_the_other_marts_agree_too(engines: Engines) -> None:
     random = np.random.default_rng(5)
     n = 3_000
@@ -211,6 +220,7 @@ def journaled(lake: Lake, journal: Path) -> list[MarketDay]:
 
 
 @pytest.mark.capture
+@pytest.mark.slow
 def test_the_capture_agrees(engines: Engines, usdm_capture: Path, tmp_path: Path) -> None:
     from bot4_live.market.import_capture import import_capture
 
