@@ -18,9 +18,9 @@ from bot4_platform.lake import Lake
 from bot4_platform.schemas import read_schema
 from bot4_platform.tables import TABLES, Table
 
-# A row's time is the first of these that its table has; what counts ticks, and what counts lots.
-TIMES = ("exch_ns", "open_ns", "minute_ns", "start_ns", "event_ns", "time_ns")
-PRICES = ("price", "open", "high", "low", "close", "bid_px", "ask_px", "average_price")
+# A row's exchange time is the first of these that its table has; what counts ticks, and what counts lots.
+TIMES = ("exch_ns", "open_ns", "minute_ns", "bucket_ns", "event_ns")
+PRICES = ("price", "open", "high", "low", "close", "bid_px", "ask_px")
 QUANTITIES = ("qty", "volume", "bid_qty", "ask_qty", "lots")
 _MARKET = r"regexp_replace(market, '^([a-z0-9_]*?)_([A-Z0-9_]+)$', '\1:\2')"
 

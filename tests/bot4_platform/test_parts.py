@@ -131,3 +131,13 @@ def test_any_sequence_is_what_a_dict_would_hold(
             found = lake.read("trades", *PART)
             assert dict(zip(found["trade_id"], found["price"], strict=True)) == wanted
             assert found["trade_id"].to_list() == sorted(wanted)
+
+
+def test_keys_of_any_kind(tmp_path: Path) -> None:
+    lake, spec = Lake(tmp_path), TABLES["instrument_sightings"]
+    row = {name: (True if kind == "Boolean" else 1) for name, kind in spec.columns.items()}
+    rows = [row | {"market": market, "source": "b"} for market in ("a:A", "m:M", "z:Z")]
+    frame = pl.DataFrame(rows, schema=spec.schema())
+    for part in (frame[:1], frame, frame[1:]):
+        lake.append("instrument_sightings", "", "", part)
+    assert lake.read("instrument_sightings")["market"].to_list() == ["a:A", "m:M", "z:Z"]

@@ -23,6 +23,7 @@ from bot4_platform import instruments
 from bot4_platform.commands.sql import command
 from bot4_platform.lake import Lake
 from bot4_platform.sql.session import QueryError, Session, open_session
+from bot4_platform.sql.views import quoted
 from bot4_platform.tables import TABLES, Table
 
 DAY, NEXT, MARKET = "2024-08-08", "2024-08-09", "binance_usdm:BTCUSDT"
@@ -86,6 +87,15 @@ def test_prices_by_the_instrument_that_held(session: Session) -> None:
     assert [price for _, price in found] == [55700.1, 55700.1, 55700.1, 5570.01]
     assert found[0][0].startswith("2024-08-08 00:00:00")
     assert ask(session, "select price from trades_quoted where market = 'kraken:XBTUSD'") == [(None,)]
+
+
+def test_only_ticks_and_lots_are_scaled() -> None:
+    found = {name: text for name in TABLES if (text := quoted(name))}
+    assert {"trades", "quotes", "candles_1m", "candles_1d", "imported_candles", "history_candles_1m"} <= set(found)
+    for name, text in found.items():
+        for column in TABLES[name].columns:
+            if f"{column}_decimals" in TABLES[name].columns:
+                assert f"AS {column}" not in text, "digits with their own decimals"
 
 
 def test_day_and_market_leave_files_out(session: Session) -> None:

@@ -126,6 +126,7 @@ def materialize(request: dict[str, Any]) -> None:
 @functools.cache
 def warm() -> None:
     """Import what materializing needs, once for all forks."""
+    import dbt.cli.main  # noqa: F401
     import matplotlib.backends.backend_agg  # noqa: F401
 
     from bot4_platform.definitions import defs

@@ -16,11 +16,14 @@ from typing import Any
 
 import pytest
 
+from bot4_live.settings import Settings
 from bot4_platform import parts
+from bot4_platform.journal_ticks import NAMES
 from bot4_platform.lake import Lake
 from bot4_platform.sql.session import open_session
 
 PART = ("2024-08-08", "binance_usdm:BTCUSDT")
+DAY_START = 1_723_075_200 * 10**9
 CHILD = Path(__file__).with_name("child.py")
 ROOT = Path(__file__).resolve().parents[3]
 BATCH = 100
@@ -126,6 +129,48 @@ def test_killed_and_run_again_is_the_same(server: Server, tmp_path: Path, work: 
 def test_killed_at_every_step_and_run_again_is_the_same(server: Server, tmp_path: Path, work: str, state: str) -> None:
     killed = kill_everywhere(server, tmp_path, work, state, 1)
     assert killed > 4 or (work, state) == ("compact", "absent")
+
+
+TICKS = ["raw_segments", *NAMES]
+DAY = [*TICKS, "stg_trades", "candles_1m"]
+
+
+def day_killed(server: Server, maker: Any, settings: Settings, assets: list[str], every: int) -> int:
+    """Kill the materialization of a day at every `every`-th step to disk; return how often."""
+    maker.session(DAY_START + 10**9, 20, segment_bytes=150_000)
+    journal = settings.root / "journal"
+    assert journal == settings.journal_dir
+
+    def fresh(name: str) -> Settings:
+        var = settings.var.with_name(name)
+        shutil.rmtree(var, ignore_errors=True)
+        found = Settings(var=var, account="test")
+        shutil.copytree(journal, found.journal_dir)
+        return found
+
+    def ask(account: Settings, **given: Any) -> dict[str, Any]:
+        return server.ask(work="materialize", var=str(account.var), assets=assets, **given)
+
+    clean = fresh("clean")
+    whole = ask(clean)
+    assert whole["status"] == 0
+    wanted, killed = tree(clean.lake_dir), 0
+    for number in range(1, len(whole["steps"]), every):
+        account = fresh("killed")
+        assert ask(account, at=number, after=bool(killed % 2))["status"] == -signal.SIGKILL
+        assert ask(account)["status"] == 0
+        assert tree(account.lake_dir) == wanted, f"killed at step {number}, {whole['steps'][number]}"
+        killed += 1
+    return killed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("assets", "every"), [(TICKS, 13), (DAY, 31)], ids=["ticks", "candles"])
+def test_a_day_killed_at_many_points_and_run_again(
+    server: Server, maker: Any, settings: Settings, assets: list[str], every: int
+) -> None:
+    assert day_killed(server, maker, settings, assets, every) >= 5
 
 
 def watch(root: Path, seconds: float, kills: int, writers: int) -> tuple[int, int]:
