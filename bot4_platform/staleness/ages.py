@@ -48,7 +48,9 @@ def observe(settings: Settings, assets: list[str]) -> dict[str, Reach]:
     }
     lake, off = Lake(settings.lake_dir), assets_off(platform_settings().sources)
     for name in assets:
-        rule = None if name in off else rule_of(name, TABLES[name].columns if name in TABLES else {})
+        # A source that was never set up is not missed; one that was and gave data is.
+        never = name in off and not lake.partitions(name)
+        rule = None if never else rule_of(name, TABLES[name].columns if name in TABLES else {})
         if name in special:
             newest = special[name](settings, name, known)
         elif rule is not None and rule.column:

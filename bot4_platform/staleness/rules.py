@@ -66,6 +66,9 @@ RULES: dict[str, Rule] = {
     "chain_blocks": Rule(15 * MINUTE_S, 45 * MINUTE_S, "created_ns", "world", "source"),
     "news_items": Rule(6 * HOUR_S, HOUR_S, "created_ns", "world", "source"),
     "social_posts": Rule(6 * HOUR_S, HOUR_S, "created_ns", "world", "source"),
+    # Most series are monthly.
+    "macro_observations": Rule(31 * DAY_S, 7 * DAY_S, "created_ns", "world", "source"),
+    "macro_releases": Rule(31 * DAY_S, 7 * DAY_S, "created_ns", "world", "source"),
     "history_candles_1m": Rule(DAY_S, 2 * HOUR_S, "event_ns", "world", "source"),
     "history_trades": Rule(DAY_S, 2 * HOUR_S, "event_ns", "world", "source"),
     "history_funding": Rule(DAY_S + 8 * HOUR_S, 2 * HOUR_S, "event_ns", "world", "source"),
