@@ -15,8 +15,9 @@ Feed and sequencer are Python's own, and lent to the compiled call: `take_over` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
@@ -66,7 +67,6 @@ class HotLoop:
         told = engine.state["instrument"][0]
         if not told["known"] or (told["id"], told["version"]) != (core.instrument.id, core.instrument.version):
             raise ValueError(f"the engine does not know {core.instrument.symbol}; push its INSTRUMENT event first")
-        self._take_frame = entry_point(hot_step.take_frame)
         self._core, self._sequencer, self._journal, self._raw_log = core, sequencer, journal, raw_log
         self._instrument = core.instrument
         self._config = parser_config(core.instrument)
@@ -80,6 +80,8 @@ class HotLoop:
         self._words = self._hot.view(np.int64).data
         self._feed = self._hot.view(np.uint8).data[offset(hot_step.HOT, "feed") :]
         self.address = address(self._hot)
+        # The compiled call alone: `take(raw, recv_ns)`, whose result goes to `finish`; 0 need not without a journal.
+        self.take: Callable[[bytes, int], int] = partial(entry_point(hot_step.take_frame), self.address)
         self._known = -1  # next_seq when both sides last knew the same
         core.follow(engine.state["book"], lambda: sequencer.ahead)
         self.take_over()
@@ -89,11 +91,13 @@ class HotLoop:
 
         What the feed emits itself on the ordinary way goes through its own `emit`; its commands are not returned here.
         """
-        result = self._take_frame(self.address, raw, recv_ns)
-        if result == 0 and self._journal is None:
-            return _NOTHING
+        result = self.take(raw, recv_ns)
+        return _NOTHING if result == 0 and self._journal is None else self.finish(result, recv_ns, raw)
+
+    def finish(self, result: int, recv_ns: int, raw: bytes) -> Commands:
+        """Do what `take` left to do: write the records, hand out commands, take what it declined the ordinary way."""
         if result >= 0:
-            return self._finish(result, recv_ns, raw)
+            return self._hand_out(result, recv_ns, raw)
         with self.paused():
             self._core.on_frame(recv_ns, raw)
         return _NOTHING
@@ -132,7 +136,7 @@ class HotLoop:
         """Let the feed look at the book after a frame that was DISTRUSTED; not while the loop runs."""
         self._core.confirm(self.event.copy())
 
-    def _finish(self, result: int, recv_ns: int, raw: bytes) -> Commands:
+    def _hand_out(self, result: int, recv_ns: int, raw: bytes) -> Commands:
         """Write the records of a frame, hand out their commands, say what the book's check found."""
         event = self.event
         if self._raw_log is not None:

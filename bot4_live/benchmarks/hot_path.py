@@ -215,7 +215,7 @@ def _decide(frames: list[tuple[int, bytes]], model: Bundle) -> dict[str, Any]:
     loop = HotLoop(session.core, session.sequencer, session.engine, None)
     stages = [_stage(raw) for _, raw in frames]
     taken = np.zeros(len(frames), np.int64)
-    clock, on_frame, waiting = time.perf_counter_ns, loop.on_frame, session.commands
+    clock, take, finish, waiting = time.perf_counter_ns, loop.take, loop.finish, session.commands
     sequencer, ticks = session.sequencer, []
     _, tick_ns = sequencer.tick_grid
     for i, (recv_ns, kept) in enumerate(frames):
@@ -228,7 +228,8 @@ def _decide(frames: list[tuple[int, bytes]], model: Bundle) -> dict[str, Any]:
                 _, tick_ns = sequencer.tick_grid
         raw = kept[:-1] + kept[-1:]  # a new object, just written, as a socket hands it over
         before = clock()
-        commands = on_frame(recv_ns, raw)
+        result = take(raw, recv_ns)
+        commands = finish(result, recv_ns, raw) if result else ()
         taken[i] = clock() - before
         if commands or waiting:
             waiting.extend(commands)

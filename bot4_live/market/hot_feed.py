@@ -79,9 +79,11 @@ def _diff_passes(f: Any, h: Any, slots: np.ndarray) -> bool:
         connects = previous < 0 and h.a == f.last_id + 1
     if not connects:
         return False
+    zeros = 0
     for i in range(1, slots.shape[0]):
-        if slots[i, 0] == 0:
-            return False
+        zeros += slots[i, 0] == 0
+    if zeros != 0:
+        return False
     f.diffs[f.n_diffs] = h.b
     f.n_diffs += 1
     f.highest_diff = h.b

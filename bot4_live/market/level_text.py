@@ -7,7 +7,7 @@ from numba import njit
 
 from bot4_live.market.bits import first_bit, lowest_bit
 from bot4_live.market.blocks import BLOCK, POINT, QUOTE, find_marks, find_odd, odd_bytes, store8, store64, store_numbers
-from bot4_live.market.parser_config import C_LEVEL, C_LOT, C_PRICE_DIGITS, C_QTY_DIGITS, C_TICK
+from bot4_live.market.parser_config import C_LEVEL, C_LEVEL_END, C_LOT, C_PRICE_DIGITS, C_QTY_DIGITS, C_TICK
 from bot4_live.market.scan import ZEROS, byte_at, decimal, int_at, load64, mask, packed, units_between
 
 _COMMA, _LIST, _END = ord(","), ord("["), ord("]")
@@ -83,10 +83,13 @@ def _alike_levels(addr: int, safe: int, config: int, out: int, limit: int) -> tu
     if not (0 < n <= 8 - price_digits and 0 < m <= 8 and 0 < m_qty <= 8):
         return out, addr - 2, False
     # What the price's form says of a block: where its other characters are, and which.
+    # Written only where it differs from the last one: a block just written piece by piece is slow to load.
     template = config + C_LEVEL
-    for k in range(end):
-        store8(template + k, POINT)
-    store64(template + end, _BETWEEN)
+    if int_at(config + C_LEVEL_END) != end:
+        store64(config + C_LEVEL_END, end)
+        for k in range(end):
+            store8(template + k, POINT)
+        store64(template + end, _BETWEEN)
     price_odd = (_U1 << np.uint64(n)) | (np.uint64(7) << np.uint64(end))
     price_form = (_U1 << np.uint64(end + 3)) - _U1
     qty_at = np.uint64(end + 3)

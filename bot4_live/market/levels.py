@@ -69,15 +69,17 @@ def in_window(b: Any, price: int) -> bool:
 
 @njit(cache=True)
 def far_find(b: Any, row: int, price: int) -> int:
-    """Return the first index of the far store whose price is >= `price`."""
-    low, high = 0, b.far_count[row]
-    while low < high:
-        middle = (low + high) >> 1
-        if b.far_price[row, middle] < price:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    """Return the first index of the far store whose price is >= `price`.
+
+    Differences' signs select the half, so that the search branches on no price.
+    """
+    index: Any = 0
+    left: Any = np.int64(b.far_count[row])
+    while left > 1:
+        half = left >> 1
+        index += half & ((b.far_price[row, np.uint64(index + half - 1)] - price) >> 63)
+        left -= half
+    return index + np.int64(left == 1 and b.far_price[row, np.uint64(index)] < price)
 
 
 @njit(cache=True)
@@ -99,14 +101,16 @@ def _lose(b: Any, row: int, price: int) -> None:
 
 
 @njit(cache=True)
-def far_insert(b: Any, row: int, price: int, qty: int) -> None:
-    """Add a level that is not there; a full store loses its farthest level. `count` already includes it."""
-    index = far_find(b, row, price)
+def _far_insert(b: Any, row: int, index: int, price: int, qty: int) -> bool:
+    """Add a level that is not there at its index; a full store loses its farthest level. `count` already includes it.
+
+    Return whether it is in: not when it was itself the farthest.
+    """
     if b.far_count[row] == FAR:
         farthest = 0 if row == BID else FAR - 1
         if (row == BID and index == 0) or (row == ASK and index == FAR):
             _lose(b, row, price)
-            return
+            return False
         _lose(b, row, b.far_price[row, farthest])
         _far_remove(b, row, farthest)
         if row == BID:
@@ -118,6 +122,7 @@ def far_insert(b: Any, row: int, price: int, qty: int) -> None:
     b.far_price[row, index] = price
     b.far_qty[row, index] = qty
     b.far_count[row] = n + 1
+    return True
 
 
 @njit(cache=True)
@@ -261,37 +266,23 @@ def level_qty(b: Any, row: int, price: int) -> int:
 
 
 @njit(cache=True)
-def _set_far(b: Any, row: int, price: int, qty: int) -> int:
-    """Set a level outside the window; return the quantity it had."""
-    index = far_find(b, row, price)
-    if index < b.far_count[row] and b.far_price[row, index] == price:
-        old = b.far_qty[row, index]
-        if qty == 0:
-            _far_remove(b, row, index)
-        else:
-            b.far_qty[row, index] = qty
-        return old
-    if qty != 0:
-        far_insert(b, row, price, qty)
-    return 0
-
-
-@njit(cache=True)
 def _set_outside(b: Any, row: int, price: int, qty: int) -> None:
     """Set the lots at a price outside the window."""
-    if qty != 0 and level_qty(b, row, price) == 0:
-        b.count[row] += 1
-    old = _set_far(b, row, price, qty)
-    if qty == 0 and old != 0:
-        b.count[row] -= 1
-    if qty != 0 and level_qty(b, row, price) == 0:
-        return  # the far store was full and this level the farthest
+    index = far_find(b, row, price)
     best = b.best[row]
-    if qty != 0:
-        if best == 0 or (row == BID and price > best) or (row == ASK and price < best):
+    if index < b.far_count[row] and b.far_price[row, index] == price:
+        if qty != 0:
+            b.far_qty[row, index] = qty
+            return
+        _far_remove(b, row, index)
+        b.count[row] -= 1
+        if price == best:
+            b.best[row] = next_level(b, row, price)
+    elif qty != 0:
+        b.count[row] += 1
+        inside = _far_insert(b, row, index, price, qty)
+        if inside and (best == 0 or (row == BID and price > best) or (row == ASK and price < best)):
             b.best[row] = price
-    elif price == best:
-        b.best[row] = next_level(b, row, price)
 
 
 @njit(cache=True, forceinline=True)
@@ -315,12 +306,13 @@ def set_level(b: Any, row: int, price: int, qty: int) -> None:
     b.bits[row, word] = bits
     if (bits == _NONE) != (before == _NONE):
         b.summary[row, word >> 6] ^= _ONE << np.uint64(word & 63)
+    # One question that mostly has one answer: is the level behind the best one? (An empty ask side has the best 0.)
     best = b.best[row]
-    better = (best == 0) | (price > best if row == BID else price < best)
-    if better & (qty != 0):
-        b.best[row] = price
-    elif (price == best) & (qty == 0):
-        b.best[row] = next_level(b, row, price)
+    if price >= best if row == BID else np.uint64(price - 1) <= np.uint64(best - 1):
+        if qty != 0:
+            b.best[row] = price
+        elif price == best:
+            b.best[row] = next_level(b, row, price)
 
 
 @njit(cache=True)
@@ -350,7 +342,7 @@ def _drain(b: Any, row: int, chunk: int) -> None:
             qty = b.qty[row, price & _TICK_MASK]
             b.qty[row, price & _TICK_MASK] = 0
             _unmark(b, row, price)
-            far_insert(b, row, price, qty)
+            _far_insert(b, row, far_find(b, row, price), price, qty)
 
 
 @njit(cache=True)

@@ -12,7 +12,8 @@ _SYMBOL_WORDS = 8
 
 # Places in it, in bytes.
 C_TICK, C_LOT, C_WORD, C_PRICE_DIGITS, C_QTY_DIGITS, C_SPOT, C_SYMBOL_SIZE = (8 * i for i in range(7))
-C_LEVEL = 56  # 64 bytes: the form of a level, see level_text
+C_LEVEL = 64  # 32 bytes: the form of a level, see level_text, and how long its price is
+C_LEVEL_END = C_LEVEL + 32
 C_SYMBOL = C_LEVEL + 64
 C_VALUES = C_SYMBOL + 8 * (_SYMBOL_WORDS + 1)  # 16 bytes for each value of a frame, see frame_values
 C_QUOTE = C_VALUES + 16 * 16  # the forms of the last quote and trade, see frame_form
@@ -35,7 +36,7 @@ def parser_config(instrument: Instrument) -> np.ndarray:
     if not 0 < len(symbol) <= 8 * _SYMBOL_WORDS:
         raise ValueError(f"symbol of {len(symbol)} bytes; 1 to {8 * _SYMBOL_WORDS} can be parsed")
     config = np.zeros(CONFIG_BYTES // 8, np.int64)
-    config[: C_LEVEL // 8] = (
+    config[: C_SYMBOL_SIZE // 8 + 1] = (
         instrument.tick_e8,
         instrument.lot_e8,
         _FIXED | instrument.id << 32 | instrument.version << 48,

@@ -16,7 +16,10 @@ MAX_TREES = 200
 MAX_LEAVES = 64
 MAX_NODES = MAX_TREES * (MAX_LEAVES - 1)
 MAX_LEAF_VALUES = MAX_TREES * MAX_LEAVES
-MAX_EDGES = MAX_NODES + CAPACITY  # each node has one, each feature one more
+MASKS = 64  # room for a tree's nodes; 32 where no tree has more
+DUE_AHEAD = 16  # turns written at once
+NEAR = 16  # edges on either side of the last value that are compared before a search
+MAX_EDGES = MAX_NODES + CAPACITY + 2 * NEAR  # each node has one, each feature one more
 
 
 class ModelKind(IntEnum):
@@ -57,14 +60,17 @@ MODEL = np.dtype(
         ("edge", "<f8", (MAX_EDGES,)),
         ("edge_turn", "<i4", (MAX_EDGES + 1,)),  # first of the `turn` that hold each edge
         ("turn", TURN, (MAX_NODES,)),
-        # right and left child of each node: those of tree t begin at 2 * root[t] + t; a leaf, after them, is its own
-        ("child", "<i2", (2 * MAX_NODES + MAX_TREES, 2)),
-        ("depth", "<i8"),  # of the deepest tree
+        # by tree, `width` apart, one a node: the leaves that it leaves possible when it sends the row right, one bit
+        # each, the first from the left lowest; `leaf` is in that order too
+        ("mask", "<u8", (MAX_TREES * MASKS,)),
+        ("width", "<i8"),
+        ("looks", "<i8"),  # steps of a binary search among the edges of any feature
         ("dense", "<i8"),  # 1 when feature k lies at place k of `x`
         # where the last row went
         ("row", "<i4", (CAPACITY,)),  # edge above each feature's value, -1 for NaN
         ("low", "<f8", (CAPACITY,)),  # the edge below it (-inf: none), and the edge above: low < value <= high
         ("high", "<f8", (CAPACITY,)),
+        ("due", "<i2", (MAX_NODES + DUE_AHEAD,)),  # scratch: the `turn` to take
         ("stray", "<u8", (-(-MAX_TREES // 64),)),  # trees of which a node on the path has turned, one bit each
         ("lefts", "<u8", (MAX_TREES,)),  # nodes that send it left, one bit each
         ("at", "<i4", (MAX_TREES,)),  # leaf of each tree

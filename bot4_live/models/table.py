@@ -1,9 +1,12 @@
 """Trees that remember: a score costs what has changed since the last one.
 
 From one event to the next few features pass a threshold. Each feature's thresholds are kept sorted, with the nodes that
-hold them (the order of QuickScorer: Lucchese et al. 2015, SIGIR); a value that moves passes some of them, and the nodes
-of these send it the other way now. Only where such a node lies on a tree's present path is the tree walked again. Leaf
-values are summed in tree order, from the first tree that was, so that the score is the walk's, bit for bit.
+hold them; a value that moves passes some of them, and the nodes of these send it the other way now. Only where such a
+node lies on a tree's present path is the tree's leaf looked for again: the first that no node with the row on its right
+excludes (QuickScorer: Lucchese et al. 2015, SIGIR, sections 3 and 3.1). Leaf values are summed in tree order, from the
+first tree that was, so that the score is the walk's, bit for bit.
+
+How far a value moved and how many nodes turn cannot be foreseen, so loops whose length depends on it are few.
 """
 
 from __future__ import annotations
@@ -15,10 +18,11 @@ import numpy as np
 from numba import njit
 
 from bot4_live.market.bits import lowest_bit
-from bot4_live.models.layout import ModelKind
+from bot4_live.models.layout import DUE_AHEAD, MASKS, NEAR, ModelKind
 from bot4_live.models.trees import DUST, MISSING_ZERO, Tree, TreeModel, goes_left
 
 _ONE, _NONE, _SIX, _63 = np.uint64(1), np.uint64(0), np.uint64(6), np.uint64(63)
+_ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 
 def fill_table(model: TreeModel, slot: np.ndarray) -> bool:
@@ -29,14 +33,20 @@ def fill_table(model: TreeModel, slot: np.ndarray) -> bool:
     if any(np.any(((tree.decision >> 2) & 3) == MISSING_ZERO) for tree in model.trees):
         return False
     m = slot[0]
+    width = 32 if all(len(tree.split) <= 32 for tree in model.trees) else MASKS
+    m["width"] = width
+    m["mask"] = _ALL
     holders: list[dict[float, list[tuple[int, int, int]]]] = [{} for _ in model.features]
     for t, tree in enumerate(model.trees):
+        order = _order(tree)
+        base = int(m["leaf_base"][t])
+        m["leaf"][base : base + len(order)] = tree.leaf[order]
+        place = dict(zip(order, range(len(order)), strict=True))
         for node, (feature, threshold) in enumerate(zip(tree.split.tolist(), tree.threshold.tolist(), strict=True)):
-            holders[feature].setdefault(_edge(threshold), []).append((_leaves(tree, node), t, node))
-        _fill_children(tree, m["child"][2 * int(m["root"][t]) + t :])
-        m["depth"] = max(m["depth"], _depth(tree, 0 if len(tree.split) else -1))
+            holders[feature].setdefault(_edge(threshold), []).append((_leaves(tree, node, place), t, node))
+            m["mask"][t * width + node] = int(_ALL) ^ _leaves(tree, int(tree.left[node]), place)
     m["dense"] = np.array_equal(m["column"][: len(holders)], np.arange(len(holders)))
-    edge = turn = 0
+    edge, turn = NEAR, 0
     for k, holder in enumerate(holders):
         m["row_base"][k] = m["row"][k] = edge
         for threshold in [*sorted(holder), math.inf]:
@@ -46,15 +56,13 @@ def fill_table(model: TreeModel, slot: np.ndarray) -> bool:
                 turn += 1
             edge += 1
     m["row_base"][len(holders)], m["edge_turn"][edge] = edge, turn
+    m["looks"] = int(np.diff(m["row_base"][: len(holders) + 1]).max()).bit_length()
     # Begin with a row that every node sends left.
     m["low"] = -math.inf
     m["high"][: len(holders)] = m["edge"][m["row_base"][: len(holders)]]
     for t, tree in enumerate(model.trees):
         m["lefts"][t] = (1 << len(tree.split)) - 1
-        node = 0 if len(tree.split) else -1
-        while node >= 0:
-            node = int(tree.left[node])
-        m["at"][t], m["value"][t] = ~node, tree.leaf[~node]
+        m["at"][t], m["value"][t] = 0, m["leaf"][m["leaf_base"][t]]
         m["total"][t + 1] = m["total"][t] + m["value"][t]
     m["kind"] = ModelKind.TREE_TABLE
     return True
@@ -69,43 +77,38 @@ def _edge(threshold: float) -> float:
     return threshold
 
 
-def _leaves(tree: Tree, child: int) -> int:
-    """Return the leaves under a child as bits."""
+def _order(tree: Tree, child: int | None = None) -> list[int]:
+    """Return the leaves under a child, of the whole tree without one, from left to right."""
+    if child is None:
+        child = 0 if len(tree.split) else -1
     if child < 0:
-        return 1 << ~child
-    return _leaves(tree, int(tree.left[child])) | _leaves(tree, int(tree.right[child]))
+        return [~child]
+    return _order(tree, int(tree.left[child])) + _order(tree, int(tree.right[child]))
 
 
-def _fill_children(tree: Tree, child: np.ndarray) -> None:
-    """Write the tree's children, leaf k as node number `nodes + k`."""
-    nodes = len(tree.split)
-    for side, children in enumerate((tree.right, tree.left)):
-        child[:nodes, side] = np.where(children < 0, nodes + ~children, children)
-        child[nodes : 2 * nodes + 1, side] = np.arange(nodes, 2 * nodes + 1)
-
-
-def _depth(tree: Tree, child: int) -> int:
-    """Return the steps from a child to the leaf farthest from it."""
-    return 0 if child < 0 else 1 + max(_depth(tree, int(tree.left[child])), _depth(tree, int(tree.right[child])))
+def _leaves(tree: Tree, child: int, place: dict[int, int]) -> int:
+    """Return the leaves under a child as bits, by their places from the left."""
+    return sum(1 << place[leaf] for leaf in _order(tree, child))
 
 
 @njit(cache=True)
 def predict_table(m: Any, x: np.ndarray) -> float:
     """Return the raw score of `x` under `m` (Record of MODEL), whose table is filled."""
+    n = 0
     for begin in range(0, m.n_features, 64):
         moved = _moved(m, x, begin)
         while moved != _NONE:
-            k = begin + lowest_bit(moved)
+            k = np.uint64(begin + lowest_bit(moved))
             moved &= moved - _ONE
-            value = x[m.column[k]]
+            value = x[np.uint64(m.column[k])]
             if np.isnan(value) or m.row[k] < 0:
-                _anew(m, k, value)
+                n = _anew(m, k, value, n)
             else:
-                _pass(m, k, value)
-    n = m.n_trees
-    first = _walk(m)
+                n = _pass(m, k, value, n)
+    _turn(m, n)
+    first = _look(m)
     total = m.total[first]
-    for t in range(np.uint64(first), np.uint64(n)):
+    for t in range(np.uint64(first), np.uint64(m.n_trees)):
         total += m.value[t]
         m.total[t + _ONE] = total
     return total
@@ -134,83 +137,96 @@ def _moved(m: Any, x: np.ndarray, begin: int) -> Any:
 
 
 @njit(cache=True)
-def _pass(m: Any, k: int, value: float) -> None:
-    """Turn the nodes between feature k's last value and this one."""
-    row = m.row[k]
-    begin = end = m.edge_turn[row]
-    if value > m.high[k]:
-        while value > m.edge[np.uint64(row)]:
-            row += 1
-        end = m.edge_turn[row]
-    else:
-        base = m.row_base[k]
-        while row > base and value <= m.edge[np.uint64(row - 1)]:
-            row -= 1
-        begin = m.edge_turn[row]
-    for i in range(begin, end):
-        _turn(m, m.turn[np.uint64(i)])
+def _pass(m: Any, k: Any, value: float, n: Any) -> Any:
+    """Add to the `n` turns that are due those between feature k's last value and this one; return their number."""
+    base, last = np.int64(m.row_base[k]), np.int64(m.row_base[k + _ONE]) - 1
+    start = np.int64(m.row[k]) - NEAR
+    below: Any = 0
+    for i in range(2 * NEAR):
+        p = start + i
+        below += np.int64((m.edge[np.uint64(p)] < value) & (p >= base) & (p < last))
+    row: Any = max(start, base) + below
+    if (below == 0 and start > base) or (row == start + 2 * NEAR and row < last):
+        row = base
+        for look in range(m.looks - 1, -1, -1):
+            other = min(row + (1 << look), last)
+            row = other if m.edge[np.uint64(max(other - 1, base))] < value else row
+    before, now = np.int64(m.edge_turn[np.uint64(m.row[k])]), np.int64(m.edge_turn[np.uint64(row)])
+    begin, end = min(before, now), max(before, now)
     _rest(m, k, row)
+    while True:  # rarely more than once
+        for i in range(DUE_AHEAD):
+            m.due[np.uint64(n + i)] = begin + i
+        if end - begin <= DUE_AHEAD:
+            return n + end - begin
+        begin += DUE_AHEAD
+        n += DUE_AHEAD
 
 
 @njit(cache=True)
-def _anew(m: Any, k: int, value: float) -> None:
+def _anew(m: Any, k: Any, value: float, n: int) -> int:
     """Do the same by asking every node of feature k: from NaN, or to it."""
     row = m.row_base[k]
-    last = m.row_base[k + 1] - 1
+    last = m.row_base[k + _ONE] - 1
     for i in range(m.edge_turn[row], m.edge_turn[last]):
         e = m.turn[i]
         left = (m.lefts[e.tree] >> np.uint64(e.node)) & _ONE != _NONE
         at = m.root[e.tree] + e.node
         if goes_left(value, m.threshold[at], m.decision[at]) != left:
-            _turn(m, e)
+            m.due[n] = i
+            n += 1
     if np.isnan(value):
         m.row[k] = -1
         m.low[k] = np.inf  # no value lies there: ask again each time
-        return
+        return n
     while value > m.edge[row]:
         row += 1
     _rest(m, k, row)
+    return n
 
 
 @njit(cache=True)
-def _rest(m: Any, k: int, row: int) -> None:
+def _rest(m: Any, k: Any, row: Any) -> None:
     m.row[k] = row
-    m.low[k] = -np.inf if row == m.row_base[k] else m.edge[row - 1]
-    m.high[k] = m.edge[row]
+    m.low[k] = -np.inf if row == m.row_base[k] else m.edge[np.uint64(row - 1)]
+    m.high[k] = m.edge[np.uint64(row)]
 
 
 @njit(cache=True)
-def _turn(m: Any, e: Any) -> None:
-    """Let a node (Record of TURN) send the row the other way; its tree strays if the node is on the path."""
-    t = np.uint64(e.tree)
-    m.lefts[t] ^= _ONE << np.uint64(e.node)
-    m.stray[t >> _SIX] |= ((e.under >> np.uint64(m.at[t])) & _ONE) << (t & _63)
+def _turn(m: Any, n: int) -> None:
+    """Let the nodes that are due send the row the other way; a tree strays if such a node is on the path."""
+    a = b = c = d = _NONE  # the words of `stray`
+    for i in range(n):
+        e = m.turn[np.uint64(m.due[np.uint64(i)])]
+        t = np.uint64(e.tree)
+        m.lefts[t] ^= _ONE << np.uint64(e.node)
+        stray = ((e.under >> np.uint64(m.at[t])) & _ONE) << (t & _63)
+        word = t >> _SIX
+        a |= stray if word == 0 else _NONE
+        b |= stray if word == 1 else _NONE
+        c |= stray if word == 2 else _NONE
+        d |= stray if word == 3 else _NONE
+    m.stray[0], m.stray[1], m.stray[2], m.stray[3] = a, b, c, d
 
 
 @njit(cache=True)
-def _walk(m: Any) -> int:
-    """Walk the trees that strayed; return the first of them, the number of trees for none.
-
-    All walks have as many steps, the last ones on the spot, so that one need not end before the next can begin.
-    """
+def _look(m: Any) -> int:
+    """Look for the leaves of the trees that strayed; return the first of them, the number of trees for none."""
     first = m.n_trees
-    depth = m.depth
+    width = np.uint64(m.width)
     for word in range(m.stray.shape[0]):
         strays = m.stray[word]
         if strays == _NONE:
             continue
-        m.stray[word] = _NONE
         first = min(first, (word << 6) + lowest_bit(strays))
         while strays != _NONE:
             t = np.uint64((word << 6) + lowest_bit(strays))
             strays &= strays - _ONE
-            root, lefts = np.int64(m.root[t]), m.lefts[t]
-            begin = 2 * root + np.int64(t)
-            node = np.int64(0)
-            for _ in range(depth):
-                left = (lefts >> np.uint64(node & 63)) & _ONE
-                node = np.int64(m.child[np.uint64(begin + node), left])
-            leaf = node - (m.root[t + _ONE] - root)
+            lefts, base = m.lefts[t], t * width
+            leaves = _ALL
+            for node in range(width):
+                leaves &= m.mask[base + node] | (_NONE - ((lefts >> node) & _ONE))
+            leaf = lowest_bit(leaves)
             m.at[t] = leaf
             m.value[t] = m.leaf[np.uint64(m.leaf_base[t] + leaf)]
     return first

@@ -241,14 +241,12 @@ def allocating_frames(frames: Frames, model: Bundle) -> tuple[int, int]:
     with counted_allocations() as counters:
         for recv_ns, raw in frames:
             before, events = counters(), session.engine.state["counters"]["events"][0]
-            result = loop._take_frame(loop.address, raw, recv_ns)
+            result = loop.take(raw, recv_ns)
             if result >= 0:
                 taken += session.engine.state["counters"]["events"][0] > events
                 moved += counters() != before
-                session.commands.extend(loop._finish(result, recv_ns, raw))
+            session.commands.extend(loop.finish(result, recv_ns, raw))
             with loop.paused():
-                if result < 0:
-                    session.core.on_frame(recv_ns, raw)
                 session.answer()
     assert session.orders > 0
     return taken, moved
