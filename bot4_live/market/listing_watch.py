@@ -6,27 +6,25 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from bot4_live.events import Reason
-from bot4_live.market.feed_core import FeedCore
-
 LOOK_S = 0.25
 SOONEST_S = 1.0  # between two questions that frames with digits too many make us ask
 
 
 class ListingWatch:
-    """`run` is a task beside a feed; `check` asks the venue and takes over what has changed."""
+    """`run` is a task beside a feed; `check` asks the venue, takes over what changed, and returns whether to end."""
 
-    def __init__(self, feed: FeedCore, every_s: float, check: Callable[[], Awaitable[None]]) -> None:
-        """Begin as if it had been asked now; `every_s` in real seconds."""
-        self._feed, self._every_s, self._check = feed, every_s, check
+    def __init__(self, lost_digits: Callable[[], int], every_s: float, check: Callable[[], Awaitable[bool]]) -> None:
+        """Begin as if it had been asked now; `every_s` in real seconds. `lost_digits` counts such frames."""
+        self._lost_digits, self._every_s, self._check = lost_digits, every_s, check
 
     async def run(self) -> None:
-        """Look and ask until cancelled. Raises what `check` raises."""
-        seen, asked = 0, time.monotonic()
+        """Look and ask until cancelled, or until the check ends it. Raises what `check` raises."""
+        seen, asked = self._lost_digits(), time.monotonic()
         while True:
-            await asyncio.sleep(LOOK_S)
-            lost = self._feed.counts.quarantined[Reason.LOST_DIGITS]
+            await asyncio.sleep(min(LOOK_S, self._every_s))
+            lost = self._lost_digits()
             waited = time.monotonic() - asked
             if waited >= self._every_s or (lost > seen and waited > SOONEST_S):
                 seen, asked = lost, time.monotonic()
-                await self._check()
+                if await self._check():
+                    return

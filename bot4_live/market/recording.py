@@ -23,7 +23,7 @@ from bot4_live.market.feed_status import PUBLISH_S, Publisher, Tally, journal_st
 from bot4_live.market.followed_clock import FollowedClock
 from bot4_live.market.import_capture import Followed, segment_header, session_records
 from bot4_live.market.listing_watch import ListingWatch
-from bot4_live.market.live.listings import Digits, VenueRest, instruments_of, named
+from bot4_live.market.live.listings import Digits, Relisting, VenueRest, instruments_of, named
 from bot4_live.market.live.patience import StreamTimes
 from bot4_live.market.live.pool import VENUES, open_pool
 from bot4_live.market.live.status import PoolStatus
@@ -99,15 +99,14 @@ async def record_exchange(
             )  # fmt: skip
             end_ns = None if limits.until_ns is None else limits.until_ns + shift
 
-            async def compare() -> None:
-                try:
+            async def compare() -> bool:
+                with contextlib.suppress(OSError, ValueError):  # asked again
                     found = await api.instrument(core.instrument)
-                except (OSError, ValueError):
-                    return  # asked again
-                if found is not core.instrument:
-                    core.change_instrument(clock.now_ns(), found)
+                    if found is not core.instrument:
+                        core.change_instrument(clock.now_ns(), found)
+                return False
 
-            watch = ListingWatch(core, settings.instrument_check_s, compare)
+            watch = ListingWatch(work.lost_digits, settings.instrument_check_s, compare)
             await work.run(stream, limits, end_ns, clock.follow(), watch.run())
         return work.result(said.source, stream.status(), speed_milli=speed, shift_ns=shift)
 
@@ -126,6 +125,8 @@ async def record_venue(
 ) -> RecordingResult:
     """Record instruments of a venue by the venue's names, in real time; digits that are not given are asked for.
 
+    Those are asked for again every `instrument_check_s`, and soon after a frame had more digits. Where they changed the
+    connections are closed, the instrument's next version is told, and the books begin anew under it.
     `url` and `rest_url` are the venue's public ones unless given; what is not on this machine needs `public`. No key is
     ever used. Raises ValueError for an endpoint that may not be used or an instrument that is not listed, OSError when
     venue or journal fail.
@@ -142,13 +143,23 @@ async def record_venue(
         work = _Recording.begin(settings, named(instruments, names), journal_dir, clock.now_ns)
         with work:
             work.offset(clock.start_market_ns - clock.start_mono_ns, 0)
-            pool = open_pool(
-                venue, list(names), work.emit, work.journal, instruments=instruments, url=url, remote=public,
-                now_ns=clock.now_ns, fetch_snapshot=rest.depth, times=times,
-                liquidation_usd=settings.liquidation_usd,
-            )  # fmt: skip
-            await work.run(pool, limits, limits.until_ns)
-        return work.result(venue, pool.status())
+            statuses = []
+            while True:
+                pool = open_pool(
+                    venue, list(names), work.emit, work.journal, instruments=instruments, url=url, remote=public,
+                    now_ns=clock.now_ns, fetch_snapshot=rest.depth, times=times,
+                    liquidation_usd=settings.liquidation_usd,
+                )  # fmt: skip
+                relist = Relisting(rest, names, instruments)
+                watch = ListingWatch(work.lost_digits, settings.instrument_check_s, relist.changed)
+                await work.run(pool, limits, limits.until_ns, *([watch.run()] if None in names.values() else []))
+                statuses.append(pool.status())
+                if not relist.found:
+                    break
+                instruments = relist.instruments
+                for instrument in relist.found:
+                    work.change(instrument)
+        return work.result(venue, *statuses)
 
 
 @dataclass
@@ -224,6 +235,16 @@ class _Recording:
         self.tally.take(record)
         self.sequencer.push(record)
 
+    def change(self, instrument: Instrument) -> None:
+        """Tell of an instrument's next version; its book is stale."""
+        record = instrument.record(self.now_ns())
+        header_of(record)["source"] = Source.RUNNER
+        self.emit(record)
+
+    def lost_digits(self) -> int:
+        """Return how many frames had more digits than their instrument."""
+        return self.counts[Reason][Reason.LOST_DIGITS]
+
     async def run(
         self, pool: Connections, limits: Limits, end_ns: int | None, *others: Coroutine[Any, Any, None]
     ) -> None:
@@ -262,11 +283,12 @@ class _Recording:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(limits.stop.wait(), PULSE_S)
 
-    def result(self, source: str, status: PoolStatus, *, speed_milli: int = 1000, shift_ns: int = 0) -> RecordingResult:
-        """Return what was recorded."""
-        connects = sum(max(connection.connects - 1, 0) for connection in status.connections)
+    def result(self, source: str, *statuses: PoolStatus, speed_milli: int = 1000, shift_ns: int = 0) -> RecordingResult:
+        """Return what was recorded; `statuses` are those of the pools at their ends, one after the other."""
+        connections = [connection for status in statuses for connection in status.connections]
+        connects = sum(max(connection.connects - 1, 0) for connection in connections) + len(statuses) - 1
         names = ("events", "quarantined", "stale")
-        counts: dict[str, Any] = {"frames": _frames(status)}
+        counts: dict[str, Any] = {"frames": sum(map(_frames, statuses))}
         for name, (codes, found) in zip(names, self.counts.items(), strict=True):
             counts[name] = {codes(code).name.lower(): n for code, n in sorted(found.items())}
         return RecordingResult(

@@ -89,6 +89,7 @@ class _Market:
     proven_by_records: bool
     feed: VenueFeed | None = None
     claims: Claims | None = None
+    version: int = 0
     last_ref: int = -1
     connected: bool = False
     book: np.ndarray = field(default_factory=new_book)
@@ -108,6 +109,19 @@ class _Market:
             self._depth(kind, head, record, slots)
         elif kind == Kind.QUARANTINE:
             self.counts["quarantined"] += 1
+        elif kind == Kind.INSTRUMENT:
+            self._told(int(head["inst_version"]), slots)
+
+    def _told(self, version: int, slots: np.ndarray) -> None:
+        """Go on under a version of the instrument: what was said in other ticks and lots is judged and let go."""
+        if version == self.version:
+            return
+        self._judge_all()
+        self.quotes.clear()
+        self._end_feed()
+        self.version = version
+        (tick, lot), *_, (_, price_digits), (qty_digits, _) = slots[:5].tolist()
+        self.instrument |= {"tick_e8": tick, "lot_e8": lot, "price_digits": price_digits, "qty_digits": qty_digits}
 
     def _quote(self, update_id: int, slots: np.ndarray) -> None:
         self.counts["best_quotes"] += 1
@@ -198,9 +212,16 @@ class _Market:
 
     def finish(self) -> None:
         """Judge what no later quote came for."""
+        self._judge_all()
+        self.counts["overflow"] = int(self.book["overflow"].sum())
+        self._end_feed()
+
+    def _judge_all(self) -> None:
         while self.states:
             self._judge(*self.states.popleft())
-        self.counts["overflow"] = int(self.book["overflow"].sum())
+
+    def _end_feed(self) -> None:
+        """Add what the feed proved."""
         if self.feed is not None:
             said = self.feed.counts
             self.counts.update(
@@ -211,6 +232,8 @@ class _Market:
             self.counts.update(compared=self.claims.compared, matched=self.claims.matched)
             if self.claims.first_mismatch is not None:
                 self._mismatch(self.claims.first_mismatch)
+        self.feed = self.claims = None
+        self.connected = False
 
 
 def verify_journal(directory: Path, *, progress: Callable[[str, int], None] | None = None) -> JournalVerifyResult:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from bot4_live.engine import Engine
+from bot4_live.events import Reason
 from bot4_live.execution.gateways.binance_usdm import instrument_of
 from bot4_live.execution.rest import Request, VenueError, Withheld
 from bot4_live.instrument import Instrument
@@ -50,27 +51,30 @@ class InstrumentWatch:
 
     async def run(self) -> None:
         """Look and ask until cancelled."""
-        await ListingWatch(self._feed, self._context.settings.instrument_check_s, self.check).run()
+        lost = self._feed.counts.quarantined
+        every_s = self._context.settings.instrument_check_s
+        await ListingWatch(lambda: lost[Reason.LOST_DIGITS], every_s, self.check).run()
 
-    async def check(self) -> None:
-        """Compare the instrument with the venue's and take over what has changed."""
+    async def check(self) -> bool:
+        """Compare the instrument with the venue's and take over what has changed; False, as there is more to watch."""
         context = self._context
         try:
             info = await context.rest.call(Request("GET", "/fapi/v1/exchangeInfo", signed=False))
         except VenueError:
-            return  # asked again
+            return False  # asked again
         self._others(info)
         try:
             found = instrument_of(info, context.instrument)
         except (ValueError, KeyError) as error:
             self._halt(str(error))
-            return
+            return False
         if self._halted:
             context.remark(f"{context.instrument.symbol} is traded again")
             self._halted = ""
             context.reconcile_wanted.set()
         if found is not context.instrument:
             await self._take_over(found)
+        return False
 
     def _halt(self, why: str) -> None:
         """Hold while the venue does not trade it, or says of it what cannot be used."""

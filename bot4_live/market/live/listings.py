@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -173,6 +173,10 @@ class VenueRest:
         path = f"{self.listing.depth}?symbol={quote(symbol.upper())}&limit={DEPTH_LEVELS}"
         return await self._get(path, self.listing.depth_weight, Priority.SNAPSHOT)
 
+    def forget(self) -> None:
+        """Ask anew for what is listed."""
+        self._answers.clear()
+
     async def listed(self, name: str) -> Listed:
         """Return what the venue says of an instrument. Raises ValueError when it has none such."""
         path = self.listing.path(name)
@@ -221,6 +225,40 @@ async def instruments_of(
     for name, (tick, lot, contract) in told.items():
         found.declare(name, decimals(tick), decimals(lot), contract=contract)
     return found
+
+
+class Relisting:
+    """Asks a venue again what its instruments are."""
+
+    def __init__(
+        self, rest: VenueRest, names: Mapping[str, Digits | None], before: Instruments | Mapping[str, Instrument]
+    ) -> None:
+        """Compare with `before`, which `instruments_of` gave for `names`."""
+        self._rest, self._names, self._before = rest, names, before
+        self.instruments: Instruments | dict[str, Instrument] = {}  # the new ones, once some have changed
+        self.found: list[Instrument] = []  # those that changed, under their next version
+
+    async def changed(self) -> bool:
+        """Return whether some have changed. What cannot be asked, or is no longer listed, counts as it was."""
+        self._rest.forget()
+        try:
+            now = await instruments_of(self._rest.venue, self._names, self._rest)
+        except (OSError, ValueError):
+            return False
+        for name in self._names:
+            old, new = self._before.get(name), now.get(name)
+            assert old is not None
+            assert new is not None
+            same = replace(new, version=old.version) == old
+            revised = replace(new, version=old.version + (not same))
+            if isinstance(now, Instruments):
+                now.revise(name, revised)
+            else:
+                now[name] = revised
+            if not same:
+                self.found.append(revised)
+        self.instruments = now
+        return bool(self.found)
 
 
 def named(instruments: Instruments | Mapping[str, Instrument], names: Iterable[str]) -> dict[str, Instrument]:

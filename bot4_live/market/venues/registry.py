@@ -94,6 +94,10 @@ class Instruments:
         self._scales[name] = Scale(instrument.tick_e8, MAX_UNITS), Scale(instrument.lot_e8, MAX_UNITS)
         return instrument
 
+    def revise(self, name: str, instrument: Instrument) -> None:
+        """Let another version of a declared instrument hold; its tick and lot are those declared."""
+        self._known[name] = instrument
+
     def only(self, names: Iterable[str]) -> Instruments:
         """Return the instruments of these names, with the ids that they have here. Raises KeyError."""
         part = Instruments(self.venue)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 
+import numpy as np
 import pytest
 from aiohttp import WSCloseCode, web
 from click.testing import CliRunner
@@ -140,6 +141,8 @@ class CoinM:
         self.shift = time.time_ns() // 1_000_000 - last
         self.asked = Counter()
         self.sent = False
+        self.tick = "0.1"
+        self.listed = 0
 
     def now(self, raw):
         return re.sub(rb'"([ET])":(\d{13})', lambda m: b'"%s":%d' % (m[1], int(m[2]) + self.shift), raw)
@@ -165,8 +168,9 @@ class CoinM:
         return socket
 
     async def info(self, _):
+        self.listed += 1
         filters = [
-            {"filterType": "PRICE_FILTER", "tickSize": "0.1"},
+            {"filterType": "PRICE_FILTER", "tickSize": self.tick},
             {"filterType": "LOT_SIZE", "stepSize": "1"},
         ]
         return web.json_response({"symbols": [{"symbol": self.NAME, "contractSize": 100, "filters": filters}]})
@@ -222,6 +226,42 @@ async def test_binance_is_asked_for_its_listing_and_its_snapshots(shared_data, s
     assert int((segment.headers["kind"] == Kind.DEPTH_DIFF).sum()) == proof.diffs
     liquidations = segment.headers[segment.headers["kind"] == Kind.LIQUIDATION]
     assert (liquidations["flags"] & Flag.LARGE != 0).tolist() == [False, True]
+
+
+async def test_a_listing_that_changes_is_followed_under_the_next_version(shared_data, settings, wait_until):
+    """The tick becomes finer while it is recorded: the book begins anew under version 2, and is proven as before."""
+    settings = settings.model_copy(update={"instrument_check_s": 0.1})
+    venue = CoinM(shared_data / "captures" / "binance_coinm" / "btcusd_perp_20240808.gz", 1_500)
+    routes = [web.get("/stream", venue.stream), web.get("/dapi/v1/exchangeInfo", venue.info)]
+    async with serving([*routes, web.get("/dapi/v1/depth", venue.depth)]) as port:
+        limits = Limits()
+        urls = {"url": f"ws://127.0.0.1:{port}", "rest_url": f"http://127.0.0.1:{port}"}
+        recording = asyncio.create_task(
+            record_venue(settings, "binance_coinm", {venue.NAME: None}, settings.journal_dir, limits, **urls)
+        )
+        await wait_until(lambda: recording.done() or (venue.sent and venue.listed > 2), 60)
+        venue.sent, venue.tick = False, "0.01"
+        await wait_until(lambda: recording.done() or venue.sent, 60)
+        await asyncio.sleep(0.3)
+        limits.stop.set()
+        result = await asyncio.wait_for(recording, 60)
+    assert result.reconnects == 1
+    assert result.counts["quarantined"] == {}
+    (segment,) = Journal(settings.journal_dir).segments()
+    heads = segment.headers
+    told = segment.headers[heads["kind"] == Kind.INSTRUMENT]
+    assert told["inst_version"].tolist() == [1, 2]
+    market = heads[np.isin(heads["kind"], (Kind.DEPTH_SNAPSHOT, Kind.DEPTH_DIFF, Kind.BOOK_TICKER, Kind.TRADE))]
+    first, later = (
+        market["inst_version"][market["seq"] < told["seq"][1]],
+        market["inst_version"][market["seq"] > told["seq"][1]],
+    )
+    assert set(first) == {1}
+    assert set(later) == {2}
+    assert len(later) > 500
+    proof = verify_journal(settings.journal_dir)
+    assert proof.ok, proof
+    assert proof.compared > 50
 
 
 COINS = (100_000_000, False)
