@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from bot4_live.settings import Settings
 
 
-VENUES = ("binance_usdm", "binance_spot", "binance_coinm", "kraken", "okx", "coinbase", "deribit")
+VENUES = (
+    "binance_usdm", "binance_spot", "binance_coinm", "kraken", "okx", "coinbase", "deribit", "kraken_orders",
+    "coinbase_orders",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,10 @@ def command(
 
     Without more it records the simulated exchange of BOT4_REST_URL and BOT4_WS_URL, in its market time. With --public
     it takes public market data from a venue: `bot4 record --venue kraken --symbol BTC/USD --symbol ETH/USD --public`;
-    no key is used. It ends when --seconds or --until are over, or SIGINT or SIGTERM ask it to; the journal is sealed
-    either way, and the next recording goes on in it. `bot4 feeds` shows how it goes.
+    no key is used, but for kraken_orders and coinbase_orders, which send every order by its id (level 3) and want a
+    token or key from the environment: a missing one is named. It ends when --seconds or --until are over, or SIGINT or
+    SIGTERM ask it to; the journal is sealed either way, and the next recording goes on in it. `bot4 feeds` shows how it
+    goes.
     """
     from bot4_live.settings import load
 

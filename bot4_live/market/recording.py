@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
@@ -29,6 +30,7 @@ from bot4_live.market.live.pool import VENUES, open_pool
 from bot4_live.market.live.status import PoolStatus
 from bot4_live.market.public import PublicApi, is_loopback, require_loopback, stream_url
 from bot4_live.market.stream import MarketStream
+from bot4_live.market.venues.credentials import order_options
 from bot4_live.sequencer import Sequencer
 from bot4_live.settings import Settings
 
@@ -128,12 +130,13 @@ async def record_venue(
     Those are asked for again every `instrument_check_s`, and soon after a frame had more digits. Where they changed the
     connections are closed, the instrument's next version is told, and the books begin anew under it.
     `url` and `rest_url` are the venue's public ones unless given; what is not on this machine needs `public`. No key is
-    ever used. Raises ValueError for an endpoint that may not be used or an instrument that is not listed, OSError when
-    venue or journal fail.
+    used but what the channels of orders (`..._orders`) want, from the environment. Raises ValueError for an endpoint that
+    may not be used or an instrument that is not listed, OSError when venue or journal fail.
     """
-    url = url or VENUES[venue].url
+    url, options = url or VENUES[venue].url, order_options(venue, os.environ)
     rest = VenueRest(venue, rest_url)
-    asked = VENUES[venue].feed is None or None in names.values()
+    known = VENUES[venue]
+    asked = known.feed is None or known.fetches or None in names.values()
     for address in (url, rest.url) if asked else (url,):
         if not public and not is_loopback(address):
             raise ValueError(f"{address} is not on this machine; give --public to take public market data from there")
@@ -147,8 +150,8 @@ async def record_venue(
             while True:
                 pool = open_pool(
                     venue, list(names), work.emit, work.journal, instruments=instruments, url=url, remote=public,
-                    now_ns=clock.now_ns, fetch_snapshot=rest.depth, times=times,
-                    liquidation_usd=settings.liquidation_usd,
+                    now_ns=clock.now_ns, fetch_snapshot=rest.fetch if known.fetches else rest.depth, times=times,
+                    liquidation_usd=settings.liquidation_usd, **options,
                 )  # fmt: skip
                 relist = Relisting(rest, names, instruments)
                 watch = ListingWatch(work.lost_digits, settings.instrument_check_s, relist.changed)

@@ -98,7 +98,7 @@ def _deribit(answer: Any, name: str) -> Listed:
     return Listed(tick, lot, deribit_contract(row))
 
 
-LISTINGS: dict[str, Listing] = {
+_LISTINGS: dict[str, Listing] = {
     "binance_usdm": Listing(
         "https://fapi.binance.com", lambda _: "/fapi/v1/exchangeInfo", _binance, depth="/fapi/v1/depth"
     ),
@@ -124,6 +124,11 @@ LISTINGS: dict[str, Listing] = {
         lambda row, _: Listed(row["quote_increment"], row["base_increment"]),
     ),
 }  # fmt: skip
+
+
+LISTINGS = _LISTINGS | {
+    f"{name}_orders": _LISTINGS[of] for name, of in (("kraken", "kraken"), ("coinbase", "coinbase_exchange"))
+}
 
 
 class VenueRest:
@@ -172,6 +177,10 @@ class VenueRest:
         """Return Binance's raw depth snapshot of a symbol."""
         path = f"{self.listing.depth}?symbol={quote(symbol.upper())}&limit={DEPTH_LEVELS}"
         return await self._get(path, self.listing.depth_weight, Priority.SNAPSHOT)
+
+    async def fetch(self, path: str) -> bytes:
+        """Return the answer of a path, a snapshot of orders."""
+        return await self._get(path, 1, Priority.SNAPSHOT)
 
     def forget(self) -> None:
         """Ask anew for what is listed."""

@@ -6,8 +6,10 @@ import base64
 import binascii
 import hashlib
 import hmac
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from bot4_live.market.venues.kraken_orders import TOKEN_VARIABLE
 
@@ -20,6 +22,19 @@ def kraken_token(environment: Mapping[str, str]) -> str:
     if not token:
         raise ValueError(f"Kraken's level3 needs {TOKEN_VARIABLE}: the token of POST /0/private/GetWebSocketsToken")
     return token
+
+
+def order_options(venue: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the feed of a venue's order channel takes of the environment; nothing for other venues.
+
+    Raises ValueError that names what is missing.
+    """
+    if venue == "kraken_orders":
+        return {"token": kraken_token(environment)}
+    if venue == "coinbase_orders":
+        key = CoinbaseKey.from_environment(environment)
+        return {"signed": lambda: key.sign(str(int(time.time())))}
+    return {}
 
 
 @dataclass(frozen=True)

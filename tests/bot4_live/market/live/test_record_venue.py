@@ -264,6 +264,53 @@ async def test_a_listing_that_changes_is_followed_under_the_next_version(shared_
     assert proof.compared > 50
 
 
+async def test_orders_are_recorded_with_a_key_from_the_environment(order_flow, settings, wait_until, monkeypatch):
+    """Level 3 of Coinbase: signed, begun with a fetched snapshot, journaled as a book that its chain proves."""
+    flow = order_flow.Flow(7)
+    market, clients, signed = order_flow.Coinbase(flow, compact=False), [], []
+
+    async def stream(request):
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        signed.append(json.loads((await socket.receive()).data))
+        await socket.send_str('{"type":"subscriptions","channels":[]}')
+        clients.append(socket)
+        await socket.receive()
+        return socket
+
+    async def book(_):
+        return web.Response(body=market.snapshot())
+
+    secret = "c2VjcmV0IG9mIGEgdGVzdA=="
+    limits = Limits()
+    async with serving([web.get("/", stream), web.get(f"/products/{order_flow.NAME}/book", book)]) as port:
+        urls = {"url": f"ws://127.0.0.1:{port}/", "rest_url": f"http://127.0.0.1:{port}"}
+        names = {order_flow.NAME: (1, 1)}
+        with pytest.raises(ValueError, match="BOT4_COINBASE_KEY, BOT4_COINBASE_SECRET, BOT4_COINBASE_PASSPHRASE"):
+            await record_venue(settings, "coinbase_orders", names, settings.journal_dir, limits, **urls)
+        for name, value in (("KEY", "a key"), ("SECRET", secret), ("PASSPHRASE", "a phrase")):
+            monkeypatch.setenv(f"BOT4_COINBASE_{name}", value)
+        recording = asyncio.create_task(
+            record_venue(settings, "coinbase_orders", names, settings.journal_dir, limits, **urls)
+        )
+        await wait_until(lambda: recording.done() or clients, 60)
+        for _ in range(300):
+            for frame in market.frames(flow.step()):
+                await clients[0].send_str(frame.decode())
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.3)
+        limits.stop.set()
+        result = await asyncio.wait_for(recording, 60)
+    assert signed[0]["key"] == "a key"
+    assert {"signature", "passphrase", "timestamp"} <= signed[0].keys()
+    assert result.counts["quarantined"] == {}
+    proof = verify_journal(settings.journal_dir)
+    assert proof.diffs > 100
+    assert proof.broken == proof.gaps == proof.crossed == 0
+    written = b"".join(path.read_bytes() for path in settings.var.rglob("*") if path.is_file())
+    assert not [word for word in (secret, "a phrase", signed[0]["signature"]) if word.encode() in written]
+
+
 COINS = (100_000_000, False)
 ANSWERS = {
     # As each venue documents its answer, cut to what is read.
