@@ -11,6 +11,7 @@ import numpy as np
 from bot4_live.events import HEADER, Kind, StaleCause, header_of
 from bot4_live.market.feed_core import FeedCore
 from bot4_live.market.live.meter import Meter
+from bot4_live.market.live.patience import Breaker, BreakerState
 from bot4_live.market.live.status import ChannelStatus, ConnectionStatus, PoolStatus, State, public_url
 from bot4_live.market.stream import StreamCounts
 
@@ -43,6 +44,8 @@ class Stream(Protocol):
     @property
     def open_s(self) -> float:
         """Return for how long the connection is open, in seconds; 0 when it is not."""
+
+    breaker: Breaker
 
 
 class StreamGauge:
@@ -84,12 +87,13 @@ class StreamGauge:
         core, counts = stream.core, stream.counts
         now_ns = time.monotonic_ns()
         name = core.instrument.symbol
-        open_s, tried = stream.open_s, counts.connects + counts.failures > 0
+        open_s, tried, breaker = stream.open_s, counts.connects + counts.failures > 0, stream.breaker.state
+        waiting = State.BREAKER_OPEN if breaker is BreakerState.OPEN else State.BACKING_OFF
         connection = ConnectionStatus(
             name=name,
             venue=core.instrument.venue,
             url=public_url(stream.url),
-            state=State.OPEN if open_s else State.BACKING_OFF if tried else State.CONNECTING,
+            state=State.OPEN if open_s else waiting if tried else State.CONNECTING,
             connects=counts.connects,
             failures=counts.failures,
             silences=counts.silences,
@@ -105,7 +109,7 @@ class StreamGauge:
                 for kind, meter in sorted(self._meters.items())
             ),
         )
-        return PoolStatus(core.instrument.venue, "closed", (connection,))
+        return PoolStatus(core.instrument.venue, breaker, (connection,))
 
 
 def _channel(name: str, meter: Meter, core: FeedCore | None, now_ns: int) -> ChannelStatus:

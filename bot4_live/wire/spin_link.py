@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from bot4_live.events import StaleCause
 from bot4_live.market.live.connection import MAX_FRAME, Sink
-from bot4_live.market.live.patience import Backoff, StreamTimes
+from bot4_live.market.live.patience import Backoff, Breaker, StreamTimes
 from bot4_live.wire.spin import SocketClosed, SpinSocket
 
 
@@ -35,6 +35,7 @@ class SpinLink:
         lane: Sink,
         times: StreamTimes,
         backoff: Backoff,
+        breaker: Breaker,
         workers: Executor,
         context: ssl.SSLContext | None,
         quiet: Callable[[], bool],
@@ -45,7 +46,8 @@ class SpinLink:
         self.opened = 0.0
         self.looked = 0.0  # when nothing had come, and all was well
         self._url, self._times, self._context, self._quiet = url, times, context, quiet
-        self._backoff, self._workers = backoff, workers
+        self._backoff, self._breaker, self._workers = backoff, breaker, workers
+        self._proven = False  # it lasted
         self._connecting: Future[SpinSocket] | None = None
         self._not_before = self._heard = self._pinged = 0.0
         self._pongs = -1  # how many there were when the ping that waits for its answer was sent; -1: none waits
@@ -54,7 +56,7 @@ class SpinLink:
         """Begin to connect when it is time; return whether it is open now. Raises OSError when it could not be."""
         now = time.monotonic()
         if self._connecting is None:
-            if now >= self._not_before:
+            if now >= self._not_before and self._permitted(now):
                 self._connecting = self._workers.submit(self._open)
             return False
         if not self._connecting.done():
@@ -63,11 +65,18 @@ class SpinLink:
         try:
             self.wire = connecting.result()
         except OSError:
+            self._breaker.failed(self)
             self._not_before = now + self._backoff.next()
             raise
         self.opened = self.looked = self._heard = self._pinged = now
-        self._pongs = -1
+        self._pongs, self._proven = -1, False
         return True
+
+    def _permitted(self, now: float) -> bool:
+        """Ask the breaker, not before it said to."""
+        wait = self._breaker.wait_s(self)
+        self._not_before = now + wait
+        return wait <= 0.0
 
     def _open(self) -> SpinSocket:
         return SpinSocket.connect(
@@ -91,6 +100,9 @@ class SpinLink:
         """Drop a connection that is silent, or whose peer does not answer pings."""
         now, times = time.monotonic(), self._times
         self.looked = now
+        if not self._proven and now - self.opened >= times.stable_s:
+            self._proven = True
+            self._breaker.lasted(self)
         if self._quiet():
             self._heard = now
         elif now - self._heard > times.silence_s:
@@ -115,10 +127,13 @@ class SpinLink:
         now = time.monotonic()
         if now - self.opened >= self._times.stable_s:
             self._backoff.reset()
+        else:
+            self._breaker.failed(self)
         self._not_before = now + self._backoff.next()
 
     def close(self, timeout_s: float = 0.0) -> None:
         """Hang up; the server has so long to do so as well. A connection under way is given up."""
+        self._breaker.left(self)
         if self.wire is not None:
             self.wire.close(timeout_s=timeout_s)
             self.wire = None

@@ -1,8 +1,8 @@
 """A market stream for `spin`: one polled connection after another around a FeedCore.
 
-The rules are those of `market.stream` (age of data, jittered backoff, snapshots asked for until the core is content, a
-connection renewed before its venue cuts it); here nothing sleeps and nothing waits. Connecting takes a thread, and
-snapshots come when they are there, so that `poll()` always comes back at once.
+The rules are those of `market.stream` (age of data, jittered backoff, a breaker, snapshots asked for until the core is
+content, a connection renewed before its venue cuts it); here nothing sleeps and nothing waits. Connecting takes a
+thread, and snapshots come when they are there, so that `poll()` always comes back at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bot4_live.events import StaleCause
 from bot4_live.market.feed_core import FeedCore
 from bot4_live.market.live.binance_reader import BinanceReader
 from bot4_live.market.live.connection import Sink
-from bot4_live.market.live.patience import Backoff
+from bot4_live.market.live.patience import Backoff, Breaker
 from bot4_live.market.live.shard import RENEWED_AT
 from bot4_live.market.stream import StreamCounts, StreamTimes
 from bot4_live.market.venues.dialects import BinanceDialect
@@ -80,6 +80,7 @@ class SpinStream:
         self._take = take or self._one_by_one
         self._times = times = times or StreamTimes()
         self._random = random.Random(seed)
+        self.breaker = Breaker(times, self._random)
         self._workers, self._own_workers = workers or ThreadPoolExecutor(1, "bot4-spin"), workers is None
         self._name = core.instrument.symbol.lower()
         self._reader = BinanceReader({self._name: core}, None, now_ns, times)
@@ -94,7 +95,7 @@ class SpinStream:
     def _new_link(self, lane: Sink) -> SpinLink:
         times = self._times
         backoff = Backoff(times.first_backoff_s, times.longest_backoff_s, self._random)
-        return SpinLink(self.url, lane, times, backoff, self._workers, self._context, self._quiet)
+        return SpinLink(self.url, lane, times, backoff, self.breaker, self._workers, self._context, self._quiet)
 
     @property
     def connected(self) -> bool:

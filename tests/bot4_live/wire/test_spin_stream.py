@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import socket
 import threading
@@ -15,12 +16,18 @@ from websockets.exceptions import ConnectionClosed
 from bot4_live.events import Kind, Reason, StaleCause, header_of
 from bot4_live.instrument import BTCUSDT_USDM
 from bot4_live.market.feed_core import FeedCore
+from bot4_live.market.live.patience import BreakerState
 from bot4_live.market.stream import StreamTimes
 from bot4_live.wire.spin_stream import SpinStream
 
 BASE_MS = 1_723_161_256_000
 QUICK = StreamTimes(
-    first_backoff_s=0.01, longest_backoff_s=0.05, silence_s=0.4, snapshot_retry_s=0.01, open_timeout_s=2.0
+    first_backoff_s=0.01,
+    longest_backoff_s=0.05,
+    silence_s=0.4,
+    snapshot_retry_s=0.01,
+    open_timeout_s=2.0,
+    breaker_failures=1000,
 )
 DIFFS = 100
 
@@ -186,6 +193,27 @@ def test_an_unreachable_venue_is_tried_again_until_it_is_there(serving):
         assert time.monotonic() - began > 0.15  # jittered, up to 50 ms each: neither none nor seconds
         assert "cannot be reached" in session.stream.last_error
         assert session.out == []
+
+
+def test_after_too_many_failures_nobody_tries_for_a_while(serving):
+    """The breaker opens, lets one attempt through when its time is over, and closes once a connection lasted."""
+    venue = Venue()
+    holder = socket.create_server(("127.0.0.1", 0))
+    port = holder.getsockname()[1]
+    holder.close()
+    times = dataclasses.replace(QUICK, breaker_failures=3, breaker_open_s=0.6, stable_s=0.05, silence_s=10.0)
+    with Session(venue, port, times=times) as session:
+        breaker = session.stream.breaker
+        session.poll_until(lambda: breaker.state is BreakerState.OPEN)
+        assert session.stream.counts.failures == 3
+        opened = time.monotonic()
+        session.poll_until(lambda: session.stream.counts.failures == 4)
+        assert time.monotonic() - opened > 0.3  # 0.45 s at the least, less what its opening took to be seen
+        assert breaker.opened == 2
+        with serving(venue.handle) as other:
+            session.stream._link._url = f"ws://127.0.0.1:{other}/"
+            session.poll_until(lambda: breaker.state is BreakerState.CLOSED)
+    assert session.stream.counts.connects == 1
 
 
 def test_a_half_open_peer_is_found_out_by_its_pings(serving, script):
