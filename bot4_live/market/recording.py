@@ -97,7 +97,7 @@ async def record_exchange(
             core = FeedCore(instrument, work.emit, work.journal, liquidation_usd=settings.liquidation_usd)
             stream = MarketStream(
                 core, stream_url(settings.ws_url, settings.symbol), api.depth, clock.now_ns, times=times,
-                quiet=lambda: clock.paused,
+                quiet=lambda: clock.paused, room=work.has_room,
             )  # fmt: skip
             end_ns = None if limits.until_ns is None else limits.until_ns + shift
 
@@ -151,7 +151,7 @@ async def record_venue(
                 pool = open_pool(
                     venue, list(names), work.emit, work.journal, instruments=instruments, url=url, remote=public,
                     now_ns=clock.now_ns, fetch_snapshot=rest.fetch if known.fetches else rest.depth, times=times,
-                    liquidation_usd=settings.liquidation_usd, **options,
+                    liquidation_usd=settings.liquidation_usd, room=work.has_room, **options,
                 )  # fmt: skip
                 relist = Relisting(rest, names, instruments)
                 watch = ListingWatch(work.lost_digits, settings.instrument_check_s, relist.changed)
@@ -243,6 +243,10 @@ class _Recording:
         record = instrument.record(self.now_ns())
         header_of(record)["source"] = Source.RUNNER
         self.emit(record)
+
+    def has_room(self) -> bool:
+        """Return whether the journal keeps up."""
+        return self.journal.room
 
     def lost_digits(self) -> int:
         """Return how many frames had more digits than their instrument."""

@@ -63,7 +63,7 @@ class Watch:
             one.symbol.lower(): FeedCore(one, core.on_watched, core.journal, limits=believed) for one in instruments
         }
         limits, times, now_ns = BinanceDialect.limits, StreamTimes(), core.clock.now_ns
-        around = surroundings(limits, now_ns, times, random.Random(), quiet=quiet)
+        around = surroundings(limits, now_ns, times, random.Random(), quiet=quiet, room=lambda: core.journal.room)
         names = list(self.cores)
         shards = []
         for index, at in enumerate(range(0, len(names), limits.names)):

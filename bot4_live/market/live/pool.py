@@ -125,6 +125,7 @@ def open_pool(
     times: StreamTimes | None = None,
     quiet: Callable[[], bool] = lambda: False,
     on_batch: Callable[[], None] | None = None,
+    room: Callable[[], bool] = lambda: True,
     seed: int | None = None,
     liquidation_usd: float = LARGE_LIQUIDATION_USD,
     **feed: Any,
@@ -135,9 +136,10 @@ def open_pool(
     by symbol, for the others their Instruments. `fetch_snapshot(symbol)` gives Binance's raw depth snapshots; of
     `coinbase_orders`, it is given the path to GET at https://api.exchange.coinbase.com. It keeps to the REST budget.
     `url` is the venue's public one unless given; one that is not on this machine is refused unless `remote` is asked
-    for. `per_connection` is how many instruments share a connection, at most what the venue's limits allow.
-    Liquidations worth `liquidation_usd` are marked. `feed` goes to the venue's feed (Kraken's `depth`, Deribit's
-    `interval`; of level 3 Kraken's `token` and Coinbase's `channel` and `signed`). Raises ValueError.
+    for. While there is no `room` no socket is read. `per_connection` is how many instruments share a connection, at most
+    what the venue's limits allow. Liquidations worth `liquidation_usd` are marked. `feed` goes to the venue's feed
+    (Kraken's `depth`, Deribit's `interval`; of level 3 Kraken's `token` and Coinbase's `channel` and `signed`). Raises
+    ValueError.
     """
     known = VENUES.get(venue)
     if known is None:
@@ -160,7 +162,7 @@ def open_pool(
             f"a renewal; it allows {limits.connections}"
         )
     times = times or StreamTimes()
-    around = surroundings(limits, now_ns, times, random.Random(seed), quiet=quiet, on_batch=on_batch)
+    around = surroundings(limits, now_ns, times, random.Random(seed), quiet=quiet, on_batch=on_batch, room=room)
     if (known.feed is None or known.fetches) and fetch_snapshot is None:
         raise ValueError(f"{venue}: its books begin with a REST snapshot; give fetch_snapshot")
     if known.feed is None:

@@ -37,7 +37,7 @@ class Rows:
     def __init__(self, clock: MarketClock) -> None:
         self.clock = clock
         self.records: list[np.ndarray] = []
-        self.journal = SimpleNamespace(append_raw=lambda *_: len(self.records))
+        self.journal = SimpleNamespace(room=True, append_raw=lambda *_: len(self.records))
 
     def on_watched(self, record: np.ndarray) -> None:
         self.records.append(record.copy())
@@ -89,6 +89,23 @@ async def test_their_records_carry_their_numbers_and_their_books_are_the_exchang
         status = watch.pool.status()
         assert [row.name for row in status.connections] == ["watch-0"]
         assert {channel.name for channel in status.connections[0].channels} >= {"depth ethusdt", "depth solusdt"}
+
+
+async def test_while_the_journal_has_no_room_nothing_is_read_and_nothing_is_lost() -> None:
+    async with watching() as (watch, rows, exchange, _):
+        rows.journal.room = False
+        await asyncio.sleep(0.1)  # what was being read is read
+        exchange.set_clock(speed_milli=None, paused=True, until_ns=None)
+        exchange.catch_up()
+        known = len(rows.records)
+        await asyncio.sleep(0.2)
+        assert len(rows.records) == known
+        rows.journal.room = True
+        for name, core in watch.cores.items():
+            book = exchange.further[name.upper()].book
+            await until(lambda c=core, b=book: c.last_update_id == b.last_id, "not all diffs came")
+            assert core.counts.stale[StaleCause.GAP] == 0
+        assert len(rows.records) > known
 
 
 async def test_a_change_of_tick_is_an_event_and_the_book_comes_back() -> None:
