@@ -136,8 +136,8 @@ def open_pool(
     by symbol, for the others their Instruments. `fetch_snapshot(symbol)` gives Binance's raw depth snapshots; of
     `coinbase_orders`, it is given the path to GET at https://api.exchange.coinbase.com. It keeps to the REST budget.
     `url` is the venue's public one unless given; one that is not on this machine is refused unless `remote` is asked
-    for. While there is no `room` no socket is read. `per_connection` is how many instruments share a connection, at most
-    what the venue's limits allow. Liquidations worth `liquidation_usd` are marked. `feed` goes to the venue's feed
+    for. While there is no `room` no socket is read. `per_connection` is how many instruments share a connection, at
+    most what the venue's limits allow. Liquidations worth `liquidation_usd` are marked. `feed` goes to the venue's feed
     (Kraken's `depth`, Deribit's `interval`; of level 3 Kraken's `token` and Coinbase's `channel` and `signed`). Raises
     ValueError.
     """
