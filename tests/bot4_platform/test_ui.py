@@ -41,6 +41,7 @@ def test_a_busy_port_is_one_line(settings: Settings) -> None:
     assert not settings.root.exists()
 
 
+@pytest.mark.slow  # the main job's test opens the same UI in a browser
 @pytest.mark.system
 def test_the_ui_shows_the_assets_and_ends_on_sigterm(settings: Settings) -> None:
     port = free_port()

@@ -25,13 +25,15 @@ def publish(lake: "Lake", built: Path, name: str, part: MarketDay) -> dict[str, 
     frame = pl.read_parquet(built)
     result = lake.write(name, *part, frame)
     head = frame.head(SHOWN)
+    times = {column for column in head.columns if column.endswith("_ns") and any(map(_is_time, head[column]))}
     rows = [
-        tuple(when(value)[:16] if column.endswith("_ns") and _is_time(value) else _cell(value) for column, value in row)
-        for row in ([(column, row[column]) for column in head.columns] for row in head.iter_rows(named=True))
+        tuple(when(value)[:16] if column in times and value is not None else _cell(value) for column, value in row)
+        for row in (zip(head.columns, values, strict=True) for values in head.iter_rows())
     ]
+    titles = [f"{column.removesuffix('_ns')} (UTC)" if column in times else column for column in head.columns]
     types = "\n".join(f"- `{column}` {kind}" for column, kind in frame.schema.items())
     metadata: dict[str, Any] = written(result) | {
-        "rows": table(head.columns, rows),
+        "rows": table(titles, rows),
         "columns": dg.MetadataValue.md(types),
     }
     for column in ("trades", "quotes", "samples", "statements", "liquidations", "messages"):

@@ -138,6 +138,7 @@ def received(bus: BusSettings, wanted: int, seconds: float = 60.0) -> list[Envel
     return got
 
 
+@pytest.mark.slow
 def test_a_broker_that_goes_away_is_waited_for_and_nothing_is_lost(
     log: Any, settings: Settings, broker: Any, bus_state: Callable[[str], Path]
 ) -> None:
@@ -220,6 +221,7 @@ def test_members_share_the_partitions_and_the_dead_ones_are_taken_over(
         assert in_order([json.loads(line) for line in path.read_text().splitlines()])
 
 
+@pytest.mark.slow
 def test_what_others_put_on_a_topic_is_put_aside(settings: Settings, broker: Any, log: Any, tmp_path: Path) -> None:
     import threading
 

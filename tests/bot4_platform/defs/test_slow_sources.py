@@ -180,6 +180,7 @@ def test_a_source_that_is_off_says_how_to_switch_it_on(name: str, variable: str)
     assert caught.value.allow_retries is False
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_source_is_on")
 def test_that_line_is_what_the_run_shows(tmp_path: Path) -> None:
     summary = materialize(["news_items"], [(DAYS[0], MARKET)], Settings(var=tmp_path / "var", account="test"))

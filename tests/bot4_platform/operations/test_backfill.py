@@ -74,6 +74,7 @@ def test_a_backfill_makes_what_was_recorded_and_then_nothing_again(recorded: Set
     assert once_more.made == [f"2024-08-08|{MARKET}"]
 
 
+@pytest.mark.slow
 def test_what_fails_is_told_the_rest_goes_on_and_it_is_tried_again(recorded: Settings) -> None:
     first = backfill("*", DAYS, [MARKET], recorded, definitions=small({DAYS[1]}))
     assert first.failed == {f"{DAYS[1]}|{MARKET}": "raw_segments: OSError: the disk is full"}

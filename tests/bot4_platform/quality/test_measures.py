@@ -136,6 +136,7 @@ def test_a_venue_that_is_off_is_named(settings: Settings, run_check: Any) -> Non
         assert run_check(settings, TODAY, "venue_agreement", "venues_agree") is agrees
 
 
+@pytest.mark.slow
 @pytest.mark.capture
 def test_the_recordings_of_spot_and_futures_agree(settings: Settings, shared_data: Path) -> None:
     """BTCUSDT on Binance spot and USD-M, recorded in the same minutes; three spot frames have digits beyond its lot."""

@@ -158,6 +158,7 @@ def test_a_released_frame_is_a_tick_and_can_be_taken_back(account: Account) -> N
     assert audit.verify(overrides.trail(account.settings)).fault is None
 
 
+@pytest.mark.slow
 def test_a_release_that_the_suites_refuse_is_taken_back(account: Account) -> None:
     trades, seq = account.lake.read("trades", *TODAY), account.seq("OUTLIER")
     result = account.call("release", seq, "--why", "who knows")
