@@ -4,7 +4,7 @@
 the imports are paid once; nothing but importing is done before. A request is {"work": name, "at": n or null, "after":
 bool, ...}: the fork dies at its n-th step, before or after making it. The answer is its exit status and its steps.
 
-`child.py grow ROOT SEED`: adds batches to one partition and compacts it, until it is killed.
+`child.py grow ROOT SEED alone|together`: adds batches to one partition and compacts it, until it is killed.
 """
 
 from __future__ import annotations
@@ -160,15 +160,18 @@ def serve() -> None:
         sys.stdout.flush()
 
 
-def grow(root: Path, seed: int) -> None:
-    """Add batches, each of BATCH ids after those that are there, and compact now and then, without end."""
+def grow(root: Path, seed: int, alone: bool) -> None:
+    """Add batches, each of BATCH ids after those that are there, and compact now and then, without end.
+
+    Who is alone also writes the partition anew: with another writer that would undo what he added since it was read.
+    """
     lake, choose = Lake(root), random.Random(seed)
     while True:
         there = lake.read("trades", *PART, columns=["trade_id"]).height
         lake.append("trades", *PART, trades(there, there + BATCH), sources=[str(there)])
         if choose.random() < 0.3:
             lake.compact("trades", *PART, grace_s=choose.choice([0, 900]))
-        elif choose.random() < 0.05:
+        elif alone and choose.random() < 0.05:
             lake.write("trades", *PART, lake.read("trades", *PART))
 
 
@@ -176,4 +179,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve()
     else:
-        grow(Path(sys.argv[2]), int(sys.argv[3]))
+        grow(Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "alone")

@@ -184,7 +184,7 @@ def watch(root: Path, seconds: float, kills: int, writers: int) -> tuple[int, in
         while time.monotonic() < until or killed < kills:
             while len(children) < writers:
                 seed += 1
-                children.append(start("grow", str(root), str(seed)))
+                children.append(start("grow", str(root), str(seed), "alone" if writers == 1 else "together"))
             found = lake.read("trades", *PART)["trade_id"]
             assert found.to_list() == list(range(len(found))), "each row once, no batch in halves"
             assert len(found) % BATCH == 0
