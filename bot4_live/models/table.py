@@ -38,13 +38,13 @@ def fill_table(model: TreeModel, slot: np.ndarray) -> bool:
     m["mask"] = _ALL
     holders: list[dict[float, list[tuple[int, int, int]]]] = [{} for _ in model.features]
     for t, tree in enumerate(model.trees):
-        order = _order(tree)
+        order, spans = _in_line(tree)
         base = int(m["leaf_base"][t])
         m["leaf"][base : base + len(order)] = tree.leaf[order]
-        place = dict(zip(order, range(len(order)), strict=True))
         for node, (feature, threshold) in enumerate(zip(tree.split.tolist(), tree.threshold.tolist(), strict=True)):
-            holders[feature].setdefault(_edge(threshold), []).append((_leaves(tree, node, place), t, node))
-            m["mask"][t * width + node] = int(_ALL) ^ _leaves(tree, int(tree.left[node]), place)
+            first, middle, end = spans[node]
+            holders[feature].setdefault(_edge(threshold), []).append((_bits(first, end), t, node))
+            m["mask"][t * width + node] = int(_ALL) ^ _bits(first, middle)
     m["dense"] = np.array_equal(m["column"][: len(holders)], np.arange(len(holders)))
     edge, turn = NEAR, 0
     for k, holder in enumerate(holders):
@@ -77,18 +77,28 @@ def _edge(threshold: float) -> float:
     return threshold
 
 
-def _order(tree: Tree, child: int | None = None) -> list[int]:
-    """Return the leaves under a child, of the whole tree without one, from left to right."""
-    if child is None:
-        child = 0 if len(tree.split) else -1
-    if child < 0:
-        return [~child]
-    return _order(tree, int(tree.left[child])) + _order(tree, int(tree.right[child]))
+def _in_line(tree: Tree) -> tuple[list[int], dict[int, tuple[int, int, int]]]:
+    """Return the leaves from left to right, and of each node where its left and its right leaves begin, and the end."""
+    order: list[int] = []
+    spans: dict[int, tuple[int, int, int]] = {}
+
+    def visit(child: int) -> None:
+        if child < 0:
+            order.append(~child)
+            return
+        first = len(order)
+        visit(int(tree.left[child]))
+        middle = len(order)
+        visit(int(tree.right[child]))
+        spans[child] = first, middle, len(order)
+
+    visit(0 if len(tree.split) else -1)
+    return order, spans
 
 
-def _leaves(tree: Tree, child: int, place: dict[int, int]) -> int:
-    """Return the leaves under a child as bits, by their places from the left."""
-    return sum(1 << place[leaf] for leaf in _order(tree, child))
+def _bits(begin: int, end: int) -> int:
+    """Return the places begin .. end - 1, one bit each."""
+    return (1 << end) - (1 << begin)
 
 
 @njit(cache=True)

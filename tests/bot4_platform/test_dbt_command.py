@@ -55,6 +55,7 @@ def test_ages_are_those_of_the_data(settings: Settings) -> None:
         )
 
 
+@pytest.mark.slow
 def test_the_page_has_every_model(settings: Settings, run_check: Any) -> None:
     materialize(["dbt_docs"], [], settings).raise_for_failure()
     page = settings.root / "dbt_docs" / "index.html"

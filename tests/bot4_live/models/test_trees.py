@@ -87,6 +87,7 @@ def test_scores_equal_lightgbm_at_the_edges(train: Any, case: dict[str, Any]) ->
         assert_same_bits(table, expected)
 
 
+@pytest.mark.slow  # LightGBM trains for a while
 def test_a_model_that_fills_the_table(train: Any) -> None:
     model, rows = train(rounds=200, leaves=63, seed=10, max_bin=5000)
     walked, table = scores(model, rows)

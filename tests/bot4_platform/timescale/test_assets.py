@@ -39,6 +39,7 @@ print(json.dumps([found, sorted(s.name for s in defs.get_repository_def().schedu
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["embedded", "services"])
 def test_the_domain_is_part_of_services_alone(profile: str) -> None:
     done = subprocess.run([sys.executable, "-c", GRAPH], cwd=ROOT, capture_output=True, text=True, check=False,

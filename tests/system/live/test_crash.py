@@ -40,6 +40,7 @@ def finish(stack, process):
     return counts
 
 
+@pytest.mark.slow  # a seeded moment below is the sample
 @pytest.mark.timeout(280)
 def test_kill_at_each_place_of_an_orders_way(stack):
     for place in PLACES:

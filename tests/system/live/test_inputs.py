@@ -150,6 +150,7 @@ def test_pause_pulls_the_quotes(stack):
     assert modes == [Mode.NORMAL, Mode.PAUSE]
 
 
+@pytest.mark.slow  # the main job presses the button too
 def test_the_kill_leaves_no_order_and_no_position(stack):
     process, ready, _ = stack.start_runner(patient=True)
     assert ready, stack.log("live")

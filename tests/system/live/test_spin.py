@@ -54,6 +54,7 @@ def test_it_trades_stops_and_starts_again(stack):
     assert replay(stack.settings.journal_dir).identical
 
 
+@pytest.mark.slow
 def test_killed_it_starts_again_and_nothing_was_done_twice(stack):
     mine, *others = sorted(os.sched_getaffinity(0))
     pinned = SPIN | {"BOT4_SPIN_CPU": str(mine), "BOT4_JOURNAL__RING_MB": "33"}
