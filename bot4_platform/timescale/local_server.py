@@ -45,7 +45,10 @@ def has_timescale() -> bool:
     folder = binaries()
     if folder is None:
         return False
-    shown = subprocess.run([folder / "pg_config", "--pkglibdir"], capture_output=True, text=True, check=False)
+    try:
+        shown = subprocess.run([folder / "pg_config", "--pkglibdir"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # it is in a package of its own
+        return False
     return bool(shown.stdout.strip()) and (Path(shown.stdout.strip()) / "timescaledb.so").is_file()
 
 
