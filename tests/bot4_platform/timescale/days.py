@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import polars as pl
 
@@ -31,3 +34,17 @@ def trades_of_a_day(rows: int, seed: int, part: MarketDay = PART) -> pl.DataFram
         }
     )
     return frame.sort("recv_ns")
+
+
+def instrument_of(path: Path) -> Any:
+    """Return the instrument of a recorded Binance capture."""
+    from dataclasses import replace
+
+    from bot4_live.instrument import BTCUSDT_USDM, E8
+
+    venue, symbol = path.parent.name, path.stem.rpartition("_")[0].upper()
+    if venue == "binance_spot":
+        return replace(BTCUSDT_USDM, venue=venue, symbol=symbol, tick_e8=E8 // 100, lot_e8=E8 // 100_000, qty_digits=5)
+    if venue == "binance_coinm":
+        return replace(BTCUSDT_USDM, venue=venue, symbol=symbol, lot_e8=E8, qty_digits=0, price_digits=1)
+    return BTCUSDT_USDM

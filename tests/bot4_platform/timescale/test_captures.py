@@ -16,6 +16,7 @@ from bot4_platform.timescale.equality import compare
 from bot4_platform.timescale.load import load_day
 from bot4_platform.timescale.settings import PostgresSettings
 from bot4_platform.timescale.ticks import of_trades
+from tests.bot4_platform.timescale.days import instrument_of
 
 Clock = Callable[[PostgresSettings, int], None]
 
@@ -65,3 +66,19 @@ def test_the_captures_of_other_venues(
         import_capture(path, tmp_path / path.parent.name, venue=venue)
         counts[path.parent.name] = loaded_equal(database, clock, market_days(tmp_path / path.parent.name))
     assert (counts["okx"], counts["coinbase"]) == (74, 97)
+
+
+@pytest.mark.slow
+@pytest.mark.capture
+def test_the_other_captures_of_binance(
+    database: PostgresSettings, clock: Clock, shared_data: Path, tmp_path: Path
+) -> None:
+    from bot4_live.market.import_capture import import_capture
+
+    captures = shared_data / "captures"
+    paths = [path for venue in ("coinm", "spot") for path in sorted((captures / f"binance_{venue}").glob("*.gz"))]
+    assert len(paths) == 3
+    for path in paths:
+        journal = tmp_path / path.stem / path.parent.name
+        import_capture(path, journal, instrument_of(path))
+        assert loaded_equal(database, clock, market_days(journal)) > 2_000

@@ -6,7 +6,6 @@ Real captures and generated days; duplicates, late and out-of-order ticks; trade
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -26,6 +25,7 @@ from bot4_platform.timescale.local_server import PASSWORD, LocalServer
 from bot4_platform.timescale.migrate import migrate
 from bot4_platform.timescale.settings import PostgresSettings
 from bot4_platform.timescale.ticks import of_trades
+from tests.bot4_platform.timescale.days import instrument_of
 
 pytestmark = pytest.mark.services
 
@@ -272,16 +272,3 @@ def test_recorded_trades_of_another_year_agree(engines: Engines, shared_data: Pa
         table = np.stack([at, number, price, qty, sell], axis=1).astype(np.int64)
         engines.lake.write("trades", *part, trades_of(table, part).unique("trade_id", maintain_order=True))
         engines.agree(part)
-
-
-def instrument_of(path: Path) -> Any:
-    from dataclasses import replace
-
-    from bot4_live.instrument import BTCUSDT_USDM, E8
-
-    venue, symbol = path.parent.name, path.stem.rpartition("_")[0].upper()
-    if venue == "binance_spot":
-        return replace(BTCUSDT_USDM, venue=venue, symbol=symbol, tick_e8=E8 // 100, lot_e8=E8 // 100_000, qty_digits=5)
-    if venue == "binance_coinm":
-        return replace(BTCUSDT_USDM, venue=venue, symbol=symbol, lot_e8=E8, qty_digits=0, price_digits=1)
-    return BTCUSDT_USDM
