@@ -10,10 +10,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 MS = 1_000_000  # ns
 DAY_NS = 86_400_000_000_000
 TICK_NS = 10 * MS  # the grid of TICK events, of engine clock
+
+
+def day_of(ns: int) -> str:
+    """Return the UTC day of a time in ns, as YYYY-MM-DD."""
+    return (date(1970, 1, 1) + timedelta(days=ns // DAY_NS)).isoformat()
+
+
+def day_start_ns(day: str) -> int:
+    """Return the first nanosecond of a UTC day (YYYY-MM-DD). Raises ValueError for anything else."""
+    return (date.fromisoformat(day) - date(1970, 1, 1)).days * DAY_NS
 
 
 def boottime_ns() -> int:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from bot4_live.clock import DAY_NS
+from bot4_live.clock import DAY_NS, day_start_ns
 from bot4_platform.settings import platform_settings
 
 DAYS = dg.DailyPartitionsDefinition(start_date=platform_settings().day_start.isoformat(), timezone="UTC", end_offset=1)
@@ -56,13 +56,3 @@ def parse_key(key: str) -> MarketDay:
 def market_day(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> MarketDay:
     """Return the partition a step works on."""
     return parse_key(str(context.partition_key))
-
-
-def day_start_ns(day: str) -> int:
-    """Return the first nanosecond of a UTC day."""
-    return (date.fromisoformat(day) - date(1970, 1, 1)).days * DAY_NS
-
-
-def day_of(ns: int) -> str:
-    """Return the UTC day of a time."""
-    return (date(1970, 1, 1) + timedelta(days=ns // DAY_NS)).isoformat()

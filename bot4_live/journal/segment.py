@@ -13,13 +13,12 @@ import json
 import os
 import struct
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from google_crc32c import value as crc32c
 
-from bot4_live.clock import DAY_NS
+from bot4_live.clock import DAY_NS, day_of
 from bot4_live.events import FIRST_COMMAND, HEADER_SIZE, LAST_COMMAND
 from bot4_live.journal.layout import SEGMENT_BYTES, SegmentHeader, seal_name, segment_name
 from bot4_live.journal.policy import DAY_S
@@ -29,11 +28,6 @@ from bot4_live.safety.durable import sync_path, write_bytes
 SPARES = 2
 PENDING_BYTES = 256 << 10
 _HEAD = struct.Struct("<I4xB7xQqq")  # length, kind, seq, recv_ns, exch_ns
-
-
-def day_of(ns: int) -> str:
-    """Return the UTC day of a time in ns, as YYYY-MM-DD."""
-    return datetime.fromtimestamp(ns // 1_000_000_000, UTC).date().isoformat()
 
 
 class Tally:

@@ -44,7 +44,7 @@ def fetch(
     var: Path | None, account: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Bring days of history into the lake; a call that was stopped goes on where it was."""
-    from bot4_platform.sources.days import day_of
+    from bot4_live.clock import day_of
     from bot4_platform.sources.errors import SourceUnavailable
     from bot4_platform.sources.exchange.backfill import backfill, open_client
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bot4_live.clock import day_of
 from bot4_live.journal.client import settle
 from bot4_live.safety.control import CONTROL_FILE, ControlBlock
 from bot4_live.settings import Settings, load
@@ -24,7 +25,6 @@ from bot4_platform.demo.market import GENERATED_S, SPARE_S, Exchange, Keys
 from bot4_platform.demo.plan import SECOND, Plan, make_plan
 from bot4_platform.demo.progress import Stages
 from bot4_platform.settings import platform_settings
-from bot4_platform.sources.days import day_of
 
 ACCOUNTS = "accounts.json"
 READY_S = 90.0

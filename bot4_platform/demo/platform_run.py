@@ -31,7 +31,7 @@ VENUES_DAY = ("history_candles_1m", "history_gaps", "history_funding")
 
 def yesterday_of_the_venue(settings: Settings) -> tuple[str, str]:
     """Return the day before the exchange's now, of which it can be asked, and the traded market."""
-    from bot4_platform.sources.days import day_of
+    from bot4_live.clock import day_of
     from bot4_platform.sources.exchange.backfill import open_client
 
     market = platform_settings().markets[0]

@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bot4_live.clock import day_of
 from bot4_live.events import Flag, Kind, header_of, slots_of
 from bot4_live.instrument import Instrument
 from bot4_live.market.parser import Rejected, parse
 from bot4_live.settings import Settings
 from bot4_platform.lake import Lake
-from bot4_platform.partitions import MarketDay, day_of
+from bot4_platform.partitions import MarketDay
 
 if TYPE_CHECKING:
     import polars as pl

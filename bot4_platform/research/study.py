@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from bot4_live.clock import day_of
 from bot4_platform.research.catalogue import FIGURES, SIGNALS, Signal
 from bot4_platform.research.evidence import Sample, Unshown, gather
 from bot4_platform.research.market import GRID_MS, Market
@@ -115,10 +115,6 @@ def study(
     return Study(horizon_s, len(p), captures, tuple(left_out))
 
 
-def _day(ns: int) -> str:
-    return datetime.datetime.fromtimestamp(ns / 1e9, datetime.UTC).date().isoformat()
-
-
 def _judge(sample: Sample, seed: int, progress: Callable[[str], None] | None) -> CaptureStudy:
     market = sample.market
     findings = []
@@ -132,7 +128,7 @@ def _judge(sample: Sample, seed: int, progress: Callable[[str], None] | None) ->
         except (Unshown, TooFew) as why:
             findings.append(Finding(signal, UNSHOWN, str(why)))
     return CaptureStudy(
-        market.name, market.venue, market.symbol, _day(int(market.ns[0])), market.seconds,
+        market.name, market.venue, market.symbol, day_of(int(market.ns[0])), market.seconds,
         float(market.valid[sample.cut :].sum()) * GRID_MS / 1000, tuple(findings),
     )  # fmt: skip
 

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from bot4_live.clock import DAY_NS
-from bot4_platform.sources.days import day_start_ns
+from bot4_live.clock import DAY_NS, day_start_ns
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,13 +7,13 @@ from typing import Any
 import polars as pl
 import pytest
 
+from bot4_live.clock import day_of, day_start_ns
 from bot4_live.events import Flag, Kind, Reason, Source, header_of, new_record, slots_of
 from bot4_live.journal.local import LocalJournal
-from bot4_live.journal.segment import day_of
 from bot4_live.settings import Settings
 from bot4_platform import journal_ticks
 from bot4_platform.journal_source import seals, seals_of, segments
-from bot4_platform.partitions import MarketDay, day_start_ns, parse_key
+from bot4_platform.partitions import MarketDay, parse_key
 
 DAY_START = 1_723_075_200 * 10**9
 DAY_NS = 86_400 * 10**9

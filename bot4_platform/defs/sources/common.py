@@ -82,8 +82,7 @@ def sound_rows(
     @day_check(asset=asset, description=description, blocking=True)
     def rows_are_sound(context: dg.AssetCheckExecutionContext, bot4: Bot4Resource) -> dg.AssetCheckResult:
         """Count the rows that break a rule."""
-        from bot4_live.clock import DAY_NS
-        from bot4_platform.sources.days import day_start_ns
+        from bot4_live.clock import DAY_NS, day_start_ns
 
         day, lake = str(context.partition_key), bot4.lake()
         scopes = [scope for found, scope in lake.partitions(asset) if found == day]

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from bot4_live.clock import DAY_NS
-from bot4_platform.sources.days import day_start_ns
+from bot4_live.clock import DAY_NS, day_start_ns
 from bot4_platform.sources.errors import BadPage, SourceUnavailable
 from bot4_platform.sources.ethereum.abi import quantity
 from bot4_platform.sources.ethereum.node import Node

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bot4_live.clock import DAY_NS
+from bot4_live.clock import DAY_NS, day_start_ns
 from bot4_platform.lake import Lake
-from bot4_platform.sources.days import day_start_ns
 from bot4_platform.sources.errors import BadPage, SourceRefused, SourceUnavailable
 from bot4_platform.sources.ethereum.blocks import (
     Block,

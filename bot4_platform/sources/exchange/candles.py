@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from bot4_live.clock import day_start_ns
 from bot4_platform.lake import Lake, Written
-from bot4_platform.sources.days import day_start_ns
 from bot4_platform.sources.errors import BadPage, SourceUnavailable
 from bot4_platform.sources.exchange.client import HistoryClient, Units
 from bot4_platform.sources.exchange.gaps import (

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot4_live.clock import DAY_NS
+from bot4_live.clock import DAY_NS, day_start_ns
 from bot4_platform.lake import Lake, Written
-from bot4_platform.sources.days import day_start_ns
 from bot4_platform.sources.errors import BadPage, SourceUnavailable
 from bot4_platform.sources.exchange.candles import MS, opened
 from bot4_platform.sources.exchange.client import HistoryClient

@@ -140,7 +140,7 @@ class Report:
 
 def report(lake: Lake, market: str) -> Report:
     """Return the gaps of all days in the lake. Raises FileNotFoundError when the market has no history."""
-    from bot4_platform.sources.days import day_of, day_start_ns
+    from bot4_live.clock import day_of, day_start_ns
 
     frame = lake.read(CANDLES, None, market, columns=["minute_ns"])
     days = [day for day, _ in lake.partitions(CANDLES, market)]

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bot4_live.clock import DAY_NS
+from bot4_live.clock import DAY_NS, day_start_ns
 from bot4_live.safety.durable import sync_path
 from bot4_platform.lake import Lake, Written
-from bot4_platform.sources.days import day_start_ns
 from bot4_platform.sources.errors import BadPage, SourceRefused, SourceUnavailable
 from bot4_platform.sources.exchange.candles import MS, opened
 from bot4_platform.sources.exchange.client import HistoryClient, Units

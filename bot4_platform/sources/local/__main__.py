@@ -13,8 +13,7 @@ import threading
 from contextlib import ExitStack
 from datetime import date, timedelta
 
-from bot4_live.clock import DAY_NS
-from bot4_platform.sources.days import day_start_ns
+from bot4_live.clock import DAY_NS, day_start_ns
 from bot4_platform.sources.local.alfred import AlfredServer, make_series
 from bot4_platform.sources.local.ethereum import SLOT_S, Chain, LocalNode
 from bot4_platform.sources.local.feeds import FeedServer, make_stories

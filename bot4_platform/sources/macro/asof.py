@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING
 
+from bot4_live.clock import day_of
 from bot4_platform.lake import Lake
-from bot4_platform.sources.days import day_of
 from bot4_platform.sources.macro.day import OBSERVATIONS, scope
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bot4_live.clock import DAY_NS
+from bot4_live.clock import DAY_NS, day_start_ns
 from bot4_platform.lake import Lake
-from bot4_platform.sources.days import day_start_ns, is_past
+from bot4_platform.sources.days import is_past
 from bot4_platform.sources.errors import BadPage
 from bot4_platform.sources.http import SourceClient, host_of
 from bot4_platform.sources.progress import Progress, Tell, silent

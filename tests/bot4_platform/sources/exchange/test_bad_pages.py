@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot4_live.clock import day_start_ns
 from bot4_platform.lake import Lake
-from bot4_platform.sources.days import day_start_ns
 from bot4_platform.sources.errors import SourceRefused, SourceUnavailable
 from bot4_platform.sources.exchange.candles import CandleDay, fetch_candles
 from bot4_platform.sources.exchange.client import HistoryClient

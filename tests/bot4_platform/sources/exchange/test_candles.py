@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 import requests
 
+from bot4_live.clock import day_start_ns
 from bot4_live.simulation.past import seeded_outages
 from bot4_live.simulation.server import Server
 from bot4_platform.lake import Lake
-from bot4_platform.sources.days import day_start_ns
 from bot4_platform.sources.exchange.candles import _windows, fetch_candles
 from bot4_platform.sources.exchange.client import HistoryClient
 from bot4_platform.sources.exchange.gaps import MINUTE_NS, find_gaps, report

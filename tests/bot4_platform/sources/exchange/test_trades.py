@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bot4_live.clock import day_start_ns
 from bot4_live.simulation.server import Server
 from bot4_platform.lake import Lake
-from bot4_platform.sources.days import day_start_ns
 from bot4_platform.sources.errors import SourceUnavailable
 from bot4_platform.sources.exchange.client import HistoryClient
 from bot4_platform.sources.exchange.funding import fetch_funding

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from bot4_live.clock import day_start_ns
 from bot4_platform.lake import Lake
-from bot4_platform.sources.days import day_start_ns
 from bot4_platform.sources.errors import SourceRefused
 from bot4_platform.sources.exchange.candles import fetch_candles
 from bot4_platform.sources.exchange.client import HistoryClient, Units
