@@ -128,6 +128,10 @@ class Settings(BaseSettings):
     exchange_token: Annotated[SecretStr, Field(description="token of the simulated exchange's /bot4 controls")] = (
         SecretStr("")
     )
+    coinbase_key: Annotated[SecretStr, Field(description="for the channels of orders")] = SecretStr("")
+    coinbase_secret: Annotated[SecretStr, Field(description="in base64, as Coinbase hands it out")] = SecretStr("")
+    coinbase_passphrase: Annotated[SecretStr, Field()] = SecretStr("")
+    kraken_ws_token: Annotated[SecretStr, Field(description="for its channel of orders")] = SecretStr("")
     recv_window_ms: Annotated[int, Field(ge=250, le=1000, description="how long a signed request stays valid")] = 500
     countdown_ms: Annotated[int, Field(ge=1000, description="the venue cancels all when not renewed for this long")] = (
         5000
@@ -223,10 +227,8 @@ class Settings(BaseSettings):
 
     def public(self) -> dict[str, Any]:
         """Return the settings without secrets, for headers and reports."""
-        return self.model_dump(
-            mode="json",
-            exclude={"api_key", "api_secret", "watchdog_api_key", "watchdog_api_secret", "exchange_token"},
-        )
+        secrets = {name for name, field in type(self).model_fields.items() if field.annotation is SecretStr}
+        return self.model_dump(mode="json", exclude=secrets)
 
 
 def _endpoint(value: str, schemes: tuple[str, ...]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
@@ -130,10 +129,10 @@ async def record_venue(
     Those are asked for again every `instrument_check_s`, and soon after a frame had more digits. Where they changed the
     connections are closed, the instrument's next version is told, and the books begin anew under it.
     `url` and `rest_url` are the venue's public ones unless given; what is not on this machine needs `public`. No key is
-    used but what the channels of orders (`..._orders`) want, from the environment. Raises ValueError for an endpoint
+    used but what the channels of orders (`..._orders`) want, from the settings. Raises ValueError for an endpoint
     that may not be used or an instrument that is not listed, OSError when venue or journal fail.
     """
-    url, options = url or VENUES[venue].url, order_options(venue, os.environ)
+    url, options = url or VENUES[venue].url, order_options(venue, settings)
     rest = VenueRest(venue, rest_url)
     known = VENUES[venue]
     asked = known.feed is None or known.fetches or None in names.values()

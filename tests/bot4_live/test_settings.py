@@ -12,7 +12,10 @@ from bot4_live.settings import PARAM_IDS, Settings, StrategyParams, load
 from bot4_live.settings_errors import WrongSettings, unknown, variables
 from bot4_platform.settings import PlatformSettings, platform_settings
 
-SECRET = ("api_key", "api_secret", "watchdog_api_key", "watchdog_api_secret", "exchange_token")
+SECRET = (
+    "api_key", "api_secret", "watchdog_api_key", "watchdog_api_secret", "exchange_token", "coinbase_key",
+    "coinbase_secret", "coinbase_passphrase", "kraken_ws_token",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What the signed-in order channels need, read from the environment; it goes into subscriptions and nowhere else."""
+"""What the signed-in order channels need of the settings; it goes into subscriptions and nowhere else."""
 
 from __future__ import annotations
 
@@ -7,32 +7,30 @@ import binascii
 import hashlib
 import hmac
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from bot4_live.market.venues.kraken_orders import TOKEN_VARIABLE
+from bot4_live.settings import Settings
 
-_COINBASE = ("BOT4_COINBASE_KEY", "BOT4_COINBASE_SECRET", "BOT4_COINBASE_PASSPHRASE")
 
-
-def kraken_token(environment: Mapping[str, str]) -> str:
+def kraken_token(settings: Settings) -> str:
     """Return the token of Kraken's GetWebSocketsToken, which must be used within 15 minutes. Raises ValueError."""
-    token = environment.get(TOKEN_VARIABLE, "")
+    token = settings.kraken_ws_token.get_secret_value()
     if not token:
         raise ValueError(f"Kraken's level3 needs {TOKEN_VARIABLE}: the token of POST /0/private/GetWebSocketsToken")
     return token
 
 
-def order_options(venue: str, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the feed of a venue's order channel takes of the environment; nothing for other venues.
+def order_options(venue: str, settings: Settings) -> dict[str, Any]:
+    """Return what the feed of a venue's order channel takes of the settings; nothing for other venues.
 
     Raises ValueError that names what is missing.
     """
     if venue == "kraken_orders":
-        return {"token": kraken_token(environment)}
+        return {"token": kraken_token(settings)}
     if venue == "coinbase_orders":
-        key = CoinbaseKey.from_environment(environment)
+        key = CoinbaseKey.of(settings)
         return {"signed": lambda: key.sign(str(int(time.time())))}
     return {}
 
@@ -46,17 +44,21 @@ class CoinbaseKey:
     passphrase: str = field(repr=False)
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> CoinbaseKey:
-        """Read key, secret (base64) and passphrase. Raises ValueError that names what is missing."""
-        values = [environment.get(name, "") for name in _COINBASE]
-        missing = [name for name, value in zip(_COINBASE, values, strict=True) if not value]
+    def of(cls, settings: Settings) -> CoinbaseKey:
+        """Return key, secret (base64) and passphrase. Raises ValueError that names what is missing."""
+        given = {
+            "BOT4_COINBASE_KEY": settings.coinbase_key.get_secret_value(),
+            "BOT4_COINBASE_SECRET": settings.coinbase_secret.get_secret_value(),
+            "BOT4_COINBASE_PASSPHRASE": settings.coinbase_passphrase.get_secret_value(),
+        }
+        missing = [name for name, value in given.items() if not value]
         if missing:
             raise ValueError(f"Coinbase's order channels need {', '.join(missing)}")
+        key, secret, passphrase = given.values()
         try:
-            secret = base64.b64decode(values[1], validate=True)
+            return cls(key, base64.b64decode(secret, validate=True), passphrase)
         except binascii.Error:
-            raise ValueError(f"{_COINBASE[1]} is not base64, as Coinbase hands it out") from None
-        return cls(values[0], secret, values[2])
+            raise ValueError("BOT4_COINBASE_SECRET is not base64, as Coinbase hands it out") from None
 
     def sign(self, timestamp: str) -> dict[str, str]:
         """Return what signs a subscription made at `timestamp` (seconds since 1970, as text).

@@ -25,7 +25,7 @@ from bot4_live.market.feed_status import read
 from bot4_live.market.live.listings import VenueRest, instruments_of
 from bot4_live.market.recording import Limits, record_venue
 from bot4_live.market.verify_journal import verify_journal
-from bot4_live.settings import Settings
+from bot4_live.settings import Settings, load
 
 pytestmark = pytest.mark.capture
 
@@ -290,6 +290,7 @@ async def test_orders_are_recorded_with_a_key_from_the_environment(order_flow, s
             await record_venue(settings, "coinbase_orders", names, settings.journal_dir, limits, **urls)
         for name, value in (("KEY", "a key"), ("SECRET", secret), ("PASSPHRASE", "a phrase")):
             monkeypatch.setenv(f"BOT4_COINBASE_{name}", value)
+        settings = load(var=settings.var, account=settings.account, journal=settings.journal)
         recording = asyncio.create_task(
             record_venue(settings, "coinbase_orders", names, settings.journal_dir, limits, **urls)
         )

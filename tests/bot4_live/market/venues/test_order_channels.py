@@ -13,6 +13,7 @@ from bot4_live.market.venues.known import feed_of
 from bot4_live.market.venues.kraken_orders import KrakenOrdersFeed
 from bot4_live.market.venues.orders_book import Place, PriceLevel
 from bot4_live.market.venues.registry import Instruments
+from bot4_live.settings import Settings
 
 # Kraken's guide to the level3 checksum: id, price, quantity; its checksum is 1063832831.
 GUIDE = 1063832831
@@ -225,10 +226,10 @@ def test_a_feed_with_snapshots_on_the_stream_wants_none_fetched(kraken):
         kraken.on_snapshot(1, "BTC/USD", b"{}")
 
 
-def test_credentials_come_from_the_environment_and_show_nowhere():
+def test_credentials_come_from_the_settings_and_show_nowhere():
     """The signature was made with OpenSSL: HMAC-SHA256 under the decoded secret."""
-    values = {"BOT4_COINBASE_KEY": "key", "BOT4_COINBASE_SECRET": "c2VjcmV0", "BOT4_COINBASE_PASSPHRASE": "phrase"}
-    key = CoinbaseKey.from_environment(values)
+    values = {"coinbase_key": "key", "coinbase_secret": "c2VjcmV0", "coinbase_passphrase": "phrase"}
+    key = CoinbaseKey.of(Settings(**values))
     assert key.sign("1700000000") == {
         "key": "key", "passphrase": "phrase", "timestamp": "1700000000",
         "signature": "lhmJXK08fk9SI1ZwFXKFRrPtzfbNOwC+D1xMJJ/1KZg=",
@@ -236,9 +237,9 @@ def test_credentials_come_from_the_environment_and_show_nowhere():
     assert "c2VjcmV0" not in repr(key)
     assert "phrase" not in repr(key)
     with pytest.raises(ValueError, match="BOT4_COINBASE_SECRET"):
-        CoinbaseKey.from_environment(values | {"BOT4_COINBASE_SECRET": ""})
+        CoinbaseKey.of(Settings(**values | {"coinbase_secret": ""}))
     with pytest.raises(ValueError, match="base64"):
-        CoinbaseKey.from_environment(values | {"BOT4_COINBASE_SECRET": "not base64!"})
-    assert kraken_token({"BOT4_KRAKEN_WS_TOKEN": "t"}) == "t"
+        CoinbaseKey.of(Settings(**values | {"coinbase_secret": "not base64!"}))
+    assert kraken_token(Settings(kraken_ws_token="t")) == "t"
     with pytest.raises(ValueError, match="GetWebSocketsToken"):
-        kraken_token({})
+        kraken_token(Settings())
