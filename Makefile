@@ -6,6 +6,10 @@ STAMP := $(VENV)/.bot4-installed
 UV_VERSION := 0.13.9
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 
+# Hundreds of processes start here. Where the environment forbids to keep compiled bytecode (container images often do),
+# half of each start goes into compiling anew what the one before compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup run test test-slow lint lock clean help
 
 help: ## what can be made
