@@ -1,10 +1,8 @@
-"""dbt in this process, and the trimmed manifest the definitions are read from.
+"""dbt in this process.
 
 `dbt` as a subprocess costs 4 s of imports a partition, and dagster-dbt's own client first calls `dbt --version`,
 which asks a package index. In process a build takes 0.7 s after the first. What a build works on reaches the models
 by environment variables: with `--vars` dbt would parse everything anew for each partition.
-
-`python -m bot4_platform.dbt_runner` renews dbt/manifest.json after a change in dbt/; a test compares the two.
 """
 
 from __future__ import annotations
@@ -12,8 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -27,15 +23,6 @@ from bot4_platform.settings import DBT_DIR
 if TYPE_CHECKING:
     from bot4_platform.timescale.settings import PostgresSettings
 
-MANIFEST = DBT_DIR / "manifest.json"
-
-# What dagster-dbt reads of a manifest; the rest is 600 kB of macros and of the machine it was made on.
-_NODE_FIELDS = (
-    "unique_id", "name", "alias", "resource_type", "package_name", "path", "original_file_path", "fqn", "description",
-    "columns", "meta", "tags", "depends_on", "refs", "sources", "raw_code", "test_metadata", "attached_node",
-    "column_name", "database", "schema", "identifier", "source_name", "source_description",
-)  # fmt: skip
-_CONFIG_FIELDS = ("enabled", "materialized", "severity", "meta", "tags", "group")
 _lock = threading.Lock()
 
 
@@ -144,19 +131,6 @@ def freshness(
     ]
 
 
-def sources_of(models: Iterable[str]) -> list[str]:
-    """Return the lake's tables that models (by name), and all that they are made of, read."""
-    parents = read_manifest()["parent_map"]
-    tables, waiting = set(), [f"model.bot4.{name}" for name in models]
-    while waiting:
-        for parent in parents[waiting.pop()]:
-            if parent.startswith("source."):
-                tables.add(parent.rpartition(".")[2])
-            elif parent.startswith("model."):
-                waiting.append(parent)
-    return sorted(tables)
-
-
 def write_docs(target: Path, target_path: Path) -> Path:
     """Write dbt's documentation as one page that reads offline, `target/index.html`, and return it.
 
@@ -176,40 +150,12 @@ def write_docs(target: Path, target_path: Path) -> Path:
     return page
 
 
-def fresh_manifest(target_path: Path) -> dict[str, Any]:
-    """Parse the project and return the trimmed manifest."""
+def parse(target_path: Path) -> dict[str, Any]:
+    """Parse the project anew and return dbt's manifest of it. Raises ValueError when dbt cannot."""
     result = _invoke(["parse", "--no-partial-parse"], target_path, {})
     if not result.success:
         raise ValueError(f"dbt cannot parse {DBT_DIR}: {result.exception}")
-    return trim(json.loads((target_path / "manifest.json").read_text()))
-
-
-def trim(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return what the definitions need of a manifest: the same on every machine."""
-
-    def nodes(found: dict[str, Any]) -> dict[str, Any]:
-        kept = {}
-        for key, node in sorted(found.items()):
-            kept[key] = {name: node[name] for name in _NODE_FIELDS if name in node}
-            kept[key]["config"] = {k: v for k, v in node.get("config", {}).items() if k in _CONFIG_FIELDS}
-            kept[key]["columns"] = {
-                name: {"name": name, "description": column["description"], "data_type": column.get("data_type")}
-                for name, column in node.get("columns", {}).items()
-            }
-        return kept
-
-    empty: dict[str, Any] = {name: {} for name in ("macros", "docs", "exposures", "metrics", "groups", "selectors")}
-    empty |= {name: {} for name in ("disabled", "semantic_models", "saved_queries", "unit_tests")}
-    maps = {name: {k: sorted(v) for k, v in sorted(manifest[name].items())} for name in ("parent_map", "child_map")}
-    metadata = {k: manifest["metadata"][k] for k in ("dbt_schema_version", "adapter_type", "project_name")}
-    return (
-        empty | maps | {"metadata": metadata, "nodes": nodes(manifest["nodes"]), "sources": nodes(manifest["sources"])}
-    )
-
-
-def read_manifest() -> dict[str, Any]:
-    """Return the trimmed manifest that belongs to the project."""
-    manifest: dict[str, Any] = json.loads(MANIFEST.read_text())
+    manifest: dict[str, Any] = json.loads((target_path / "manifest.json").read_text())
     return manifest
 
 
@@ -257,10 +203,3 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        text = json.dumps(fresh_manifest(Path(folder)), indent=1, sort_keys=True) + "\n"
-    MANIFEST.write_text(text)
-    sys.stdout.write(f"wrote {MANIFEST} ({len(text)} bytes)\n")

@@ -16,14 +16,14 @@ from bot4_platform.resources import Bot4Resource
 )
 def dbt_docs(bot4: Bot4Resource) -> dg.MaterializeResult:
     """Write the page."""
-    from bot4_platform import dbt_runner
+    from bot4_platform import dbt_assets, dbt_runner
     from bot4_platform.reporting import table
     from bot4_platform.settings import dbt_docs_dir
 
     settings = bot4.settings()
     page = dbt_runner.write_docs(dbt_docs_dir(settings), settings.root / "dbt")
-    models = [node for node in dbt_runner.read_manifest()["nodes"].values() if node["resource_type"] == "model"]
-    rows = [(node["name"], len(node["columns"]), node["description"]) for node in models]
+    models = dbt_assets.read()["models"].values()
+    rows = [(model["name"], len(model["columns"]), model["description"]) for model in models]
     return dg.MaterializeResult(
         metadata={
             "page": dg.MetadataValue.url(page.as_uri()),
@@ -38,14 +38,13 @@ def docs_have_every_model(bot4: Bot4Resource) -> dg.AssetCheckResult:
     """Look for each model's id and description in the page."""
     import json
 
-    from bot4_platform import dbt_runner
+    from bot4_platform import dbt_assets
     from bot4_platform.settings import dbt_docs_dir
 
     page = (dbt_docs_dir(bot4.settings()) / "index.html").read_text()
     missing = [
         name
-        for name, node in dbt_runner.read_manifest()["nodes"].items()
-        if node["resource_type"] == "model"
-        and not (f'"{name}"' in page and json.dumps(node["description"]).strip('"') in page)
+        for name, model in dbt_assets.read()["models"].items()
+        if not (f'"{name}"' in page and json.dumps(model["description"]).strip('"') in page)
     ]
     return dg.AssetCheckResult(passed=not missing, metadata={"missing": ", ".join(missing) or "none"})

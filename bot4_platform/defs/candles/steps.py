@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from bot4_platform import dbt_runner
+from bot4_platform import dbt_assets, dbt_runner
 from bot4_platform.defs.candles.models import Step, step_of
 from bot4_platform.defs.candles.publish import publish
 from bot4_platform.partitions import DAYS, MARKET_DAYS, MarketDay, market_day
@@ -37,7 +37,7 @@ def run(
         with ExitStack() as stack:
             root = lake.root
             if not markets:  # dbt reads by file names: what it reads holds still
-                root = stack.enter_context(lake.pinned(*part, tables=dbt_runner.sources_of(names)))
+                root = stack.enter_context(lake.pinned(*part, tables=dbt_assets.sources_of(names)))
             outcomes = dbt_runner.build(
                 root, staged, *part, target_path=bot4.settings().root / "dbt", select=names, markets=markets
             )

@@ -18,7 +18,7 @@ def parsed_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from bot4_platform import dbt_runner
 
     folder = tmp_path_factory.mktemp("dbt")
-    dbt_runner.fresh_manifest(folder)
+    dbt_runner.parse(folder)
     return folder / PARSED
 
 
