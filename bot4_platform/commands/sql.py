@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -24,12 +25,13 @@ Anything else is SQL, ended by a semicolon."""
 @click.option("--json", "form", flag_value="json", help="Print an array of objects.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 @click.option("--rows", type=click.IntRange(0), default=100, show_default=True, help="Rows of a table; 0 for all.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Fetch archived days too, from this one on.")
 @click.option("--memory", type=click.IntRange(64), default=2048, show_default=True, help="Memory it may use, in MB.")
 @click.option("--account", help="Account whose lake is asked [BOT4_ACCOUNT or paper].")
 @click.option("--var", type=click.Path(path_type=Path), help="Folder the account lies in [BOT4_VAR or var].")
 def command(
     query: str | None, file: IO[str] | None, form: str | None, rows: int, memory: int,
-    account: str | None, var: Path | None,
+    since: datetime | None, account: str | None, var: Path | None,
 ) -> None:  # fmt: skip
     """Ask the lake in SQL: every table is a view; nothing can be written.
 
@@ -40,22 +42,34 @@ def command(
 
     Without a query on a terminal it prompts (.tables, .schema TABLE, .quit); otherwise it reads standard input.
     Columns `day` and `market` leave files out before they are read. <table>_quoted has prices in quote currency.
+    Days in the archive are left out, with a line that says so; --since fetches those of the tables in the question.
     docs/data.md lists the tables' columns.
     """
     from bot4_live.settings import load
     from bot4_platform.lake import Lake
-    from bot4_platform.sql.session import open_session
+    from bot4_platform.sql.session import named, open_session
 
     if query and file:
         raise click.UsageError("give a query or --file, not both")
     given = {"account": account, "var": var}
     settings = load(**{name: value for name, value in given.items() if value})
-    with open_session(Lake(settings.lake_dir), memory_mb=memory) as session:
-        if query is None and file is None and sys.stdin.isatty():
+    text = query
+    if text is None and (file or not sys.stdin.isatty()):
+        text = (file or sys.stdin).read()
+    if text is None and since:
+        raise click.UsageError("--since needs a question: it fetches the archived days of the tables named there")
+    from_day = since.date().isoformat() if since else ""
+    with open_session(Lake(settings.lake_dir), memory_mb=memory, since=from_day, of=text or "") as session:
+        if text is None:
             _prompt(session, form, rows)
-        else:
-            text = query if query is not None else (file or sys.stdin).read()
-            _answer(session, text, form, rows)
+            return
+        for table in sorted(named(text, session.left_out)):
+            days = session.left_out[table]
+            click.echo(
+                f"left out of {table}: {len(days)} archived days, {days[0]} to {days[-1]}; --since DAY fetches them",
+                err=True,
+            )
+        _answer(session, text, form, rows)
 
 
 def _answer(session: Session, text: str, form: str | None, rows: int) -> None:

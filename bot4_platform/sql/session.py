@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,10 +38,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Session:
-    """An open session; `tables` are the names of its views, sorted."""
+    """An open session; `tables` are the names of its views, sorted, `left_out` the archived days by table."""
 
     lake: Lake
     tables: list[str]
+    left_out: dict[str, list[str]]
     _connection: Any = field(repr=False)
 
     def ask(self, text: str) -> Iterator[Answer]:
@@ -87,9 +88,21 @@ class Session:
         return QueryError(f"the lake {self.lake.root} has no table {found[1]}; there are: {known}{hint}")
 
 
+def named(text: str, tables: Iterable[str]) -> set[str]:
+    """Return the tables that a text names, by themselves or as `<table>_quoted`."""
+    words = {word.removesuffix("_quoted") for word in re.findall(r"\w+", text)}
+    return words & set(tables)
+
+
 @contextmanager
-def open_session(lake: Lake, *, memory_mb: int = 2048, threads: int | None = None) -> Iterator[Session]:
-    """Open a session over `lake` as it is now. Raises FileNotFoundError when there is no lake."""
+def open_session(
+    lake: Lake, *, memory_mb: int = 2048, threads: int | None = None, since: str = "", of: str = ""
+) -> Iterator[Session]:
+    """Open a session over `lake` as it is now. Raises FileNotFoundError when there is no lake.
+
+    Archived days from `since` on (YYYY-MM-DD) are fetched, of the tables that the question `of` names. Raises
+    ValueError when there is no archive, ArchiveError when it does not answer.
+    """
     import duckdb
 
     if not lake.root.is_dir():
@@ -97,7 +110,12 @@ def open_session(lake: Lake, *, memory_mb: int = 2048, threads: int | None = Non
     with ExitStack() as stack:
         spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="bot4-sql-"))
         connection = stack.enter_context(duckdb.connect(":memory:"))
-        queries = views.statements(lake, stack)
+        archived = {table: _archived(lake, table) for table in lake.tables()}
+        fetch = {
+            table: [(day, market) for day, market in archived[table] if since and day >= since]
+            for table in named(of, archived)
+        }
+        queries = views.statements(lake, stack, fetch)
         for name, query in queries.items():
             connection.execute(f'CREATE VIEW "{name}" AS {query}')
         connection.execute(f"SET memory_limit = '{memory_mb}MB'")
@@ -110,7 +128,16 @@ def open_session(lake: Lake, *, memory_mb: int = 2048, threads: int | None = Non
         connection.execute(f"SET allowed_directories = ['{root}', '{given}', '{spill}']")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        yield Session(lake, sorted(queries), connection)
+        left_out = {
+            table: sorted({day for day, market in there if (day, market) not in fetch.get(table, ())})
+            for table, there in archived.items()
+        }
+        yield Session(lake, sorted(queries), {table: days for table, days in left_out.items() if days}, connection)
+
+
+def _archived(lake: Lake, table: str) -> list[tuple[str, str]]:
+    """Return the partitions of a table that are in the archive only."""
+    return sorted({*lake.partitions(table, archived=True)} - {*lake.partitions(table)})
 
 
 def _first_lines(error: Exception) -> str:

@@ -8,7 +8,7 @@ row itself states, as those of venues' history do), and that time as `time`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,11 +25,17 @@ QUANTITIES = ("qty", "volume", "bid_qty", "ask_qty", "lots")
 _MARKET = r"regexp_replace(market, '^([a-z0-9_]*?)_([A-Z0-9_]+)$', '\1:\2')"
 
 
-def statements(lake: Lake, pins: ExitStack) -> dict[str, str]:
-    """Return the query of each view by its name. Files of open partitions are pinned for as long as `pins` lives."""
+Partitions = Sequence[tuple[str, str]]  # (day, market)
+
+
+def statements(lake: Lake, pins: ExitStack, fetch: Mapping[str, Partitions]) -> dict[str, str]:
+    """Return the query of each view by its name, over what is local and the archived partitions to `fetch` by table.
+
+    Files of open and of fetched partitions are pinned for as long as `pins` lives.
+    """
     found = {}
     for table in lake.tables():
-        files = _files(lake, table, pins)
+        files = _files(lake, table, pins, fetch.get(table, ()))
         if files:
             found[table] = _of_files(lake, table, files)
     known = INSTRUMENTS in found
@@ -68,13 +74,15 @@ def quoted(table: str) -> str | None:
     )
 
 
-def _files(lake: Lake, table: str, pins: ExitStack) -> list[Path]:
-    """Return the files of a table; those of partitions in parts as links, since a compaction may replace them."""
+def _files(lake: Lake, table: str, pins: ExitStack, fetch: Partitions) -> list[Path]:
+    """Return the files of a table; as links those of partitions in parts, since a compaction may replace them, and
+    those fetched, since the cache is bounded.
+    """
     spec = TABLES.get(table)
     keys = [("", "")] if spec is not None and not spec.partitioned else lake.partitions(table)
     found = []
-    for day, market in keys:
-        if not parts.numbered(lake.folder(table, day, market)):
+    for day, market in sorted({*keys, *fetch}):
+        if (day, market) not in fetch and not parts.numbered(lake.folder(table, day, market)):
             found.append(lake.path(table, day, market))
         else:
             pin = pins.enter_context(lake.pinned(day, market, [table]))

@@ -27,6 +27,7 @@ from bot4_platform.archive.remote import ArchiveError, Remote
 from bot4_platform.archive.settings import ArchiveSettings
 from bot4_platform.archive.stub import read_stub, stub_path
 from bot4_platform.commands.archive import command
+from bot4_platform.commands.sql import command as sql
 from bot4_platform.journal_source import seals, segments
 from bot4_platform.lake import Lake
 
@@ -286,6 +287,31 @@ def test_the_command(account: Settings, where: ArchiveSettings, s3: S3) -> None:
     assert len(json.loads(done.stdout)["files"]) == 5
     assert "sZ9archivesecret48" not in planned.output + done.output
     assert "2 files are back" in CliRunner().invoke(command, [*arguments, "--bring-back"]).output
+
+
+def test_questions_in_sql_say_what_they_leave_out_and_fetch_what_they_are_asked_to(
+    account: Settings, where: ArchiveSettings
+) -> None:
+    archive(account, where)
+    ask = [
+        "--csv",
+        "--var",
+        str(account.var),
+        "--account",
+        "test",
+        "select day, count(*) as n from numbers where day > '2021-01-01' group by 1 order by 1",
+    ]
+    local = CliRunner().invoke(sql, ask)
+    assert local.stdout.split() == ["day,n", *(f"{day},{frame(day).height}" for day in NEW)]
+    assert f"left out of numbers: 3 archived days, {OLD[0]} to {OLD[-1]}" in local.stderr
+    some = CliRunner().invoke(sql, [*ask, "--since", OLD[1]])
+    assert some.stdout.split() == ["day,n", *(f"{day},{frame(day).height}" for day in OLD[1:] + NEW)]
+    assert f"left out of numbers: 1 archived days, {OLD[0]} to {OLD[0]}" in some.stderr
+    every = CliRunner().invoke(sql, [*ask, "--since", OLD[0]])
+    assert every.stdout.split() == ["day,n", *(f"{day},{frame(day).height}" for day in OLD + NEW)]
+    assert every.stderr == ""
+    other = CliRunner().invoke(sql, [*ask[:-1], "select 1 as one", "--since", OLD[0]])
+    assert (other.stdout, other.stderr) == ("one\n1\n", "")
 
 
 def test_settings_never_reach_into_what_training_needs() -> None:
