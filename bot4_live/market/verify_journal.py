@@ -89,7 +89,6 @@ class _Market:
     proven_by_records: bool
     feed: VenueFeed | None = None
     claims: Claims | None = None
-    version: int = 0
     last_ref: int = -1
     connected: bool = False
     book: np.ndarray = field(default_factory=new_book)
@@ -110,18 +109,18 @@ class _Market:
         elif kind == Kind.QUARANTINE:
             self.counts["quarantined"] += 1
         elif kind == Kind.INSTRUMENT:
-            self._told(int(head["inst_version"]), slots)
+            self._told(slots)
 
-    def _told(self, version: int, slots: np.ndarray) -> None:
-        """Go on under a version of the instrument: what was said in other ticks and lots is judged and let go."""
-        if version == self.version:
+    def _told(self, slots: np.ndarray) -> None:
+        """Go on with other ticks, lots or digits: what was said in those before is judged and let go."""
+        (tick, lot), *_, (_, price_digits), (qty_digits, _) = slots[:5].tolist()
+        units = {"tick_e8": tick, "lot_e8": lot, "price_digits": price_digits, "qty_digits": qty_digits}
+        if units.items() <= self.instrument.items():
             return
         self._judge_all()
         self.quotes.clear()
         self._end_feed()
-        self.version = version
-        (tick, lot), *_, (_, price_digits), (qty_digits, _) = slots[:5].tolist()
-        self.instrument |= {"tick_e8": tick, "lot_e8": lot, "price_digits": price_digits, "qty_digits": qty_digits}
+        self.instrument |= units
 
     def _quote(self, update_id: int, slots: np.ndarray) -> None:
         self.counts["best_quotes"] += 1

@@ -14,6 +14,7 @@ from bot4_live.commands.verify_book import command
 from bot4_live.events import Kind, StaleCause, header_of, slots_of
 from bot4_live.journal.reader import Journal, read_segment
 from bot4_live.market.import_capture import import_capture
+from bot4_live.market.venues.deribit import DeribitFeed
 from bot4_live.market.verify_journal import verify_journal
 from bot4_live.replay import replay
 
@@ -161,3 +162,19 @@ def test_a_recorded_journal_is_no_session_to_replay(market):
     folder = market()
     with pytest.raises(ValueError, match=r"was recorded, not traded: .* `bot4 verify-book .*j` proves its books"):
         replay(folder)
+
+
+@pytest.mark.capture
+def test_a_session_with_other_digits_is_proven_by_its_own(shared_data, tmp_path):
+    """A recording that begins anew counts versions anew; its listing may have changed meanwhile."""
+    whole = shared_data / "captures" / "deribit" / "ws_options.txt"
+    begin = tmp_path / "capture"
+    begin.write_bytes(b"".join(whole.read_bytes().splitlines(keepends=True)[:10]))  # whole prices so far
+    for path in (begin, whole):
+        import_capture(path, tmp_path / "j", venue=DeribitFeed)
+    told = [one for segment in Journal(tmp_path / "j").segments() for one in segment.header.instruments]
+    assert {one["price_digits"] for one in told} == {0, 4}
+    assert {one["version"] for one in told} == {1}
+    result = verify_journal(tmp_path / "j")
+    assert result.ok
+    assert (result.links, result.compared) == (36, 69)
