@@ -175,6 +175,7 @@ class _Recording:
     now_ns: Callable[[], int]
     first_seq: int
     first_ns: int
+    began: float = field(default_factory=time.monotonic)
     counts: dict[type, Counter[int]] = field(
         default_factory=lambda: {Kind: Counter(), Reason: Counter(), StaleCause: Counter()}
     )
@@ -271,7 +272,7 @@ class _Recording:
 
     async def _pulse(self, pool: Connections, limits: Limits, end_ns: int | None) -> None:
         """Let TICKs fall due when no frame comes, show how it goes, and end when the time is over."""
-        deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
+        deadline = None if limits.seconds is None else self.began + limits.seconds
         told = shown = 0.0
         while not limits.stop.is_set():
             now_ns, now = self.now_ns(), time.monotonic()

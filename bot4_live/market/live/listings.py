@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from types import TracebackType
@@ -220,6 +221,11 @@ async def instruments_of(
         name: Listed(_unit(digits[0]), _unit(digits[1])) if digits is not None else await rest.listed(name)
         for name, digits in names.items()
     }
+    return _declared(venue, told)
+
+
+def _declared(venue: str, told: Mapping[str, Listed]) -> Instruments | dict[str, Instrument]:
+    """Return the first versions of instruments, numbered in order."""
     feed = VENUES[venue].feed
     if feed is None:
         return {
@@ -250,14 +256,10 @@ class Relisting:
     async def changed(self) -> bool:
         """Return whether some have changed. What cannot be asked, or is no longer listed, counts as it was."""
         self._rest.forget()
-        try:
-            now = await instruments_of(self._rest.venue, self._names, self._rest)
-        except (OSError, ValueError):
-            return False
-        for name in self._names:
-            old, new = self._before.get(name), now.get(name)
-            assert old is not None
-            assert new is not None
+        before = named(self._before, self._names)
+        now = _declared(self._rest.venue, {name: await self._told(name, old) for name, old in before.items()})
+        for name, new in named(now, self._names).items():
+            old = before[name]
             same = replace(new, version=old.version) == old
             revised = replace(new, version=old.version + (not same))
             if isinstance(now, Instruments):
@@ -268,6 +270,15 @@ class Relisting:
                 self.found.append(revised)
         self.instruments = now
         return bool(self.found)
+
+    async def _told(self, name: str, old: Instrument) -> Listed:
+        if self._names[name] is None:
+            with suppress(OSError, ValueError):
+                listed = await self._rest.listed(name)
+                _declared(self._rest.venue, {name: listed})  # raises for more digits than can be kept
+                return listed
+        tick, lot = (f"{Decimal(units).scaleb(-8):f}" for units in (old.tick_e8, old.lot_e8))
+        return Listed(tick, lot, Contract(old.contract_e8, inverse=old.inverse))
 
 
 def named(instruments: Instruments | Mapping[str, Instrument], names: Iterable[str]) -> dict[str, Instrument]:

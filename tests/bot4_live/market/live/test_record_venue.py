@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from bot4_live.events import Flag, Kind
 from bot4_live.journal.reader import Journal
 from bot4_live.market.capture import read_capture
 from bot4_live.market.feed_status import read
-from bot4_live.market.live.listings import VenueRest, instruments_of
+from bot4_live.market.live.listings import Relisting, VenueRest, instruments_of
 from bot4_live.market.recording import Limits, record_venue
 from bot4_live.market.verify_journal import verify_journal
 from bot4_live.settings import Settings, load
@@ -42,6 +43,12 @@ def settings(tmp_path):
 
 def digits(venue):
     return {name: (found.price_digits, found.qty_digits) for name, found in venue.instruments}
+
+
+def counted():
+    """Return limits, and what was told last: `frames` of the connections that are open, `live` books."""
+    told = SimpleNamespace(frames=0, live=0)
+    return Limits(progress=lambda frames, live, *_: vars(told).update(frames=frames, live=live)), told
 
 
 def subscribed(venue):
@@ -140,7 +147,7 @@ class CoinM:
         last = max(int(found) for raw in frames for found in re.findall(rb'"E":(\d{13})', raw))
         self.shift = time.time_ns() // 1_000_000 - last
         self.asked = Counter()
-        self.sent = False
+        self.count = len(self.frames) + 2
         self.tick = "0.1"
         self.listed = 0
 
@@ -161,7 +168,6 @@ class CoinM:
             await socket.send_str(self.now(raw).decode())
         for contracts in ("9", "10"):  # of 100 USD each
             await socket.send_str(json.dumps(self.liquidation(contracts)))
-        self.sent = True
         with contextlib.suppress(asyncio.CancelledError):
             await socket.receive()
         await socket.close(code=WSCloseCode.GOING_AWAY)
@@ -200,7 +206,7 @@ async def test_binance_is_asked_for_its_listing_and_its_snapshots(shared_data, s
     venue = CoinM(shared_data / "captures" / "binance_coinm" / "btcusd_perp_20240808.gz", 3_000)
     routes = [web.get("/stream", venue.stream), web.get("/dapi/v1/exchangeInfo", venue.info)]
     async with serving([*routes, web.get("/dapi/v1/depth", venue.depth)]) as port:
-        limits = Limits()
+        limits, told = counted()
         recording = asyncio.create_task(
             record_venue(
                 settings,
@@ -212,8 +218,7 @@ async def test_binance_is_asked_for_its_listing_and_its_snapshots(shared_data, s
                 rest_url=f"http://127.0.0.1:{port}",
             )
         )
-        await wait_until(lambda: recording.done() or venue.sent, 60)
-        await asyncio.sleep(0.5)
+        await wait_until(lambda: recording.done() or told.frames == venue.count, 60)
         limits.stop.set()
         result = await asyncio.wait_for(recording, 60)
     assert {stream.partition("@")[2] for stream in venue.asked} >= {"depth@100ms", "bookTicker", "trade"}
@@ -234,15 +239,15 @@ async def test_a_listing_that_changes_is_followed_under_the_next_version(shared_
     venue = CoinM(shared_data / "captures" / "binance_coinm" / "btcusd_perp_20240808.gz", 1_500)
     routes = [web.get("/stream", venue.stream), web.get("/dapi/v1/exchangeInfo", venue.info)]
     async with serving([*routes, web.get("/dapi/v1/depth", venue.depth)]) as port:
-        limits = Limits()
+        limits, told = counted()
         urls = {"url": f"ws://127.0.0.1:{port}", "rest_url": f"http://127.0.0.1:{port}"}
         recording = asyncio.create_task(
             record_venue(settings, "binance_coinm", {venue.NAME: None}, settings.journal_dir, limits, **urls)
         )
-        await wait_until(lambda: recording.done() or (venue.sent and venue.listed > 2), 60)
-        venue.sent, venue.tick = False, "0.01"
-        await wait_until(lambda: recording.done() or venue.sent, 60)
-        await asyncio.sleep(0.3)
+        await wait_until(lambda: recording.done() or (told.frames == venue.count and venue.listed > 2), 60)
+        venue.tick = "0.01"
+        await wait_until(lambda: recording.done() or told.frames < venue.count, 60)
+        await wait_until(lambda: recording.done() or told.frames == venue.count, 60)
         limits.stop.set()
         result = await asyncio.wait_for(recording, 60)
     assert result.reconnects == 1
@@ -264,10 +269,55 @@ async def test_a_listing_that_changes_is_followed_under_the_next_version(shared_
     assert proof.compared > 50
 
 
+async def test_a_recording_ends_in_time_however_often_its_listing_changes(shared_data, settings):
+    """The time that is left goes on through every change."""
+    settings = settings.model_copy(update={"instrument_check_s": 0.05})
+    venue = CoinM(shared_data / "captures" / "binance_coinm" / "btcusd_perp_20240808.gz", 1_500)
+
+    async def info(request):
+        venue.tick = "0.1" if venue.listed % 2 else "0.01"
+        return await venue.info(request)
+
+    routes = [web.get("/stream", venue.stream), web.get("/dapi/v1/exchangeInfo", info)]
+    async with serving([*routes, web.get("/dapi/v1/depth", venue.depth)]) as port:
+        urls = {"url": f"ws://127.0.0.1:{port}", "rest_url": f"http://127.0.0.1:{port}"}
+        limits = Limits(seconds=0.6)
+        recording = record_venue(settings, "binance_coinm", {venue.NAME: None}, settings.journal_dir, limits, **urls)
+        result = await asyncio.wait_for(recording, 30)
+    assert result.reconnects > 1
+
+
+async def test_a_listing_that_ends_hides_no_change_of_the_others():
+    def pair(name, decimals):
+        return {"wsname": name, "pair_decimals": decimals, "lot_decimals": 8}
+
+    listed = {"a": pair("XBT/USD", 1), "b": pair("ETH/USD", 2)}
+
+    async def say(_):
+        return web.json_response({"result": listed})
+
+    names = {"BTC/USD": None, "ETH/USD": None, "SOL/USD": (3, 2)}
+    async with (
+        serving([web.get("/0/public/AssetPairs", say)]) as port,
+        VenueRest("kraken", f"http://127.0.0.1:{port}") as rest,
+    ):
+        before = await instruments_of("kraken", names, rest)
+        relist = Relisting(rest, names, before)
+        assert not await relist.changed()
+        del listed["a"]
+        listed["b"] = pair("ETH/USD", 9)  # more than can be kept
+        assert not await relist.changed()
+        listed["b"] = pair("ETH/USD", 3)
+        assert await relist.changed()
+    assert [(one.symbol, one.version, one.price_digits) for one in relist.found] == [("ETH-USD", 2, 3)]
+    for name in ("BTC/USD", "SOL/USD"):
+        assert relist.instruments.get(name) == before.get(name)
+
+
 async def test_orders_are_recorded_with_a_key_from_the_environment(order_flow, settings, wait_until, monkeypatch):
     """Level 3 of Coinbase: signed, begun with a fetched snapshot, journaled as a book that its chain proves."""
     flow = order_flow.Flow(7)
-    market, clients, signed = order_flow.Coinbase(flow, compact=False), [], []
+    market, clients, signed, sent = order_flow.Coinbase(flow, compact=False), [], [], 1
 
     async def stream(request):
         socket = web.WebSocketResponse()
@@ -282,7 +332,7 @@ async def test_orders_are_recorded_with_a_key_from_the_environment(order_flow, s
         return web.Response(body=market.snapshot())
 
     secret = "c2VjcmV0IG9mIGEgdGVzdA=="
-    limits = Limits()
+    limits, told = counted()
     async with serving([web.get("/", stream), web.get(f"/products/{order_flow.NAME}/book", book)]) as port:
         urls = {"url": f"ws://127.0.0.1:{port}/", "rest_url": f"http://127.0.0.1:{port}"}
         names = {order_flow.NAME: (1, 1)}
@@ -294,12 +344,12 @@ async def test_orders_are_recorded_with_a_key_from_the_environment(order_flow, s
         recording = asyncio.create_task(
             record_venue(settings, "coinbase_orders", names, settings.journal_dir, limits, **urls)
         )
-        await wait_until(lambda: recording.done() or clients, 60)
+        await wait_until(lambda: recording.done() or told.live, 60)
         for _ in range(300):
             for frame in market.frames(flow.step()):
                 await clients[0].send_str(frame.decode())
-            await asyncio.sleep(0.001)
-        await asyncio.sleep(0.3)
+                sent += 1
+        await wait_until(lambda: recording.done() or told.frames == sent, 60)
         limits.stop.set()
         result = await asyncio.wait_for(recording, 60)
     assert signed[0]["key"] == "a key"
