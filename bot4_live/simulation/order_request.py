@@ -97,14 +97,25 @@ def require_symbol(params: Mapping[str, str], instrument: Instrument) -> None:
 
 
 def read_int(params: Mapping[str, str], name: str) -> int | None:
-    """Return an integer parameter, None when absent. Raises ApiError for anything else."""
+    """Return an integer parameter of 64 bits, None when absent. Raises ApiError for anything else."""
     text = params.get(name, "")
     if not text:
         return None
     try:
-        return int(text)
+        value = int(text)
     except ValueError:
         raise missing(name) from None
+    if not -(2**63) <= value < 2**63:
+        raise missing(name)
+    return value
+
+
+def claimed_limit(params: Mapping[str, str]) -> int:
+    """Return the `limit` that a request weighs by: 500 without one, and for a wrong one, which costs something too."""
+    try:
+        return read_int(params, "limit") or 500
+    except ApiError:
+        return 500
 
 
 def _units(params: Mapping[str, str], name: str, unit_e8: int, digits: int, kind: str) -> int:

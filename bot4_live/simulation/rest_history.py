@@ -15,7 +15,7 @@ from bot4_live.instrument import Instrument
 from bot4_live.simulation import payloads
 from bot4_live.simulation.errors import error, missing
 from bot4_live.simulation.history import Candle, MarketHistory, Print
-from bot4_live.simulation.order_request import read_int, require_symbol
+from bot4_live.simulation.order_request import claimed_limit, read_int, require_symbol
 from bot4_live.simulation.past import MINUTE_MS
 from bot4_live.simulation.rest import Call, route
 
@@ -38,8 +38,7 @@ def routes() -> list[web.RouteDef]:
 
 
 def _kline_weight(params: dict[str, str]) -> int:
-    text = params.get("limit", "")
-    limit = int(text) if text.isdigit() else 500
+    limit = claimed_limit(params)
     return next((weight for below, weight in KLINE_WEIGHTS if limit < below), 10)
 
 

@@ -12,7 +12,7 @@ from bot4_live.simulation import payloads
 from bot4_live.simulation.errors import ApiError
 from bot4_live.simulation.further import FurtherMarket
 from bot4_live.simulation.ladder import Ladder
-from bot4_live.simulation.order_request import read_int, require_symbol
+from bot4_live.simulation.order_request import claimed_limit, read_int, require_symbol
 from bot4_live.simulation.rest import Answer, Call, per_symbol, route
 from bot4_live.simulation.venue import Venue
 
@@ -36,8 +36,7 @@ def routes() -> list[web.RouteDef]:
 
 
 def _depth_weight(params: dict[str, str]) -> int:
-    limit = params.get("limit", "500")
-    return DEPTH_WEIGHTS.get(int(limit) if limit.isdigit() else 500, 1)  # a wrong one costs something too
+    return DEPTH_WEIGHTS.get(claimed_limit(params), 1)
 
 
 def _exchange_info(call: Call) -> Any:

@@ -110,6 +110,9 @@ async def test_funding(serve: Any) -> None:
         ("klines", {"interval": "1m", "symbol": "NOPE"}, -1121),
         ("aggTrades", {"startTime": 0, "endTime": 3_600_001}, -4166),
         ("aggTrades", {"limit": 1001}, -1130),
+        ("aggTrades", {"fromId": 2**63}, -1102),
+        ("klines", {"interval": "1m", "limit": "²"}, -1102),
+        ("depth", {"limit": "9" * 5000}, -1102),
         ("fundingRate", {"limit": 0}, -1130),
     ],
 )
