@@ -67,10 +67,10 @@ class Exchange:
     ) -> None:
         """Read the source up to `from_ns` (original exchange time; its start by default) and stand there.
 
-        `also` are further symbols, whose generated markets begin there. Before its source every market has a generated
-        past of `past_days`, with `outages` (from, to; ms as clients see them) or those of `outage_seed`; the traded
-        one's candles may be those of a file. Raises ValueError when the start is past the source's end, and for a file
-        that holds no candles.
+        `also` are further symbols, whose generated markets begin just before. Before its frames every market has a
+        generated past of `past_days`, with `outages` (from, to; ms as clients see them) or those of `outage_seed`; the
+        traded one's candles may be those of a file. Raises ValueError when the start is past the source's end, and for
+        a file that holds no candles.
         """
         self.source = source
         self.instrument = source.instrument
@@ -259,20 +259,22 @@ class Exchange:
         outage_seed: int | None,
         candles: Path | None,
     ) -> dict[str, MarketHistory]:
-        """Return what each market can be asked about its past, which ends where its source begins."""
-        end_ms = self.source.start_ns // MS + self.shift_ms
-        out = tuple(outages or ())
+        """Return what each market can be asked about its past, which ends where its frames begin."""
+        begin_ns, out = self.source.start_ns, tuple(outages or ())
         if outage_seed is not None:
-            out = seeded_outages(outage_seed, end_ms - days * 86_400_000, end_ms)
+            until_ms = begin_ns // MS + self.shift_ms
+            out = seeded_outages(outage_seed, until_ms - days * 86_400_000, until_ms)
 
-        def history(instrument: Instrument, book: MarketBook, frames: Iterator[tuple[int, bytes]]) -> MarketHistory:
-            number = zlib.crc32(instrument.symbol.encode()) ^ seed
+        def history(
+            instrument: Instrument, book: MarketBook, frames: Iterator[tuple[int, bytes]], end_ns: int
+        ) -> MarketHistory:
+            number, end_ms = zlib.crc32(instrument.symbol.encode()) ^ seed, end_ns // MS + self.shift_ms
             past = Past(number, end_ms, book.best(bids=True)[0], first_trade_id(frames), days, out)
             return MarketHistory(instrument, past)
 
-        found = {self.instrument.symbol: history(self.instrument, self.venue.book, self.source.frames())}
+        found = {self.instrument.symbol: history(self.instrument, self.venue.book, self.source.frames(), begin_ns)}
         for symbol, market in self.further.items():
-            found[symbol] = history(market.instrument, market.book, market.raw_frames())
+            found[symbol] = history(market.instrument, market.book, market.raw_frames(), market.begin_ns)
         if candles is not None:
             traded = found[self.instrument.symbol]
             found[self.instrument.symbol] = replace(traded, from_file=read_candles(candles, self.instrument))

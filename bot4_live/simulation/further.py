@@ -97,7 +97,7 @@ class FurtherMarket:
         than those after it, as symbols are: the n-th has 1/n of the traded one's events (Zipf's law).
         """
         self.instrument = listing.instrument(number)
-        begin_ns = start_ns - LEAD_NS
+        self.begin_ns = begin_ns = start_ns - LEAD_NS
         self._source: Source = generated_source(
             seed, (end_ns - begin_ns) / 1e9,
             start_ns=begin_ns, instrument=self.instrument, price=float(listing.price), pace=1.0 / (number + 1),

@@ -236,4 +236,6 @@ def read_candles(path: Path, instrument: Instrument) -> dict[int, Candle]:
             if at % MINUTE_MS or not low <= min(o, c) <= max(o, c) <= h:
                 raise ValueError(f"{path}: line {number}: not the start of a minute, or high and low do not hold")
             found[at] = Candle(at, o, h, low, c, volume, volume * (o + c) // 2, 1)
+    if not found:
+        raise ValueError(f"{path} holds no candles; expected lines of time_ms,open,high,low,close,volume")
     return found

@@ -130,6 +130,18 @@ async def test_every_market_has_a_past_of_its_own(serve: Any) -> None:
         assert 2_000 < float(found[1][0][1]) < 3_000
 
 
+@pytest.mark.parametrize("after_s", [0, 20])
+async def test_a_further_market_goes_on_where_its_past_ends(serve: Any, market: Any, after_s: int) -> None:
+    options = {"from_ns": market.start_ns + after_s * 1_000_000_000, "paused": False, "speed_milli": 100_000}
+    async with serve(also=listings("ETHUSDT"), **options) as client:
+        while not client.server.exchange.ended:
+            await asyncio.sleep(0.01)
+        edge = client.server.exchange.histories["ETHUSDT"].past.next_id
+        times = [trade["T"] for trade in await get(client, "aggTrades", symbol="ETHUSDT", fromId=edge - 5, limit=10)]
+    assert len(times) > 5
+    assert all(0 <= b - a <= 8_000 for a, b in pairwise(times)), times
+
+
 async def test_a_finer_tick_leaves_prices_what_they_were(serve: Any) -> None:
     async with serve() as client:
         begin = client.server.exchange.now_ms() - DAY_MS
@@ -183,3 +195,6 @@ def test_a_file_of_candles(tmp_path: Path) -> None:
         file.write_text(f"60000,1,1,1,1,1\n{line}\n")
         with pytest.raises(ValueError, match="line 2"):
             read_candles(file, BTCUSDT_USDM)
+    file.write_text("time_ms,open,high,low,close,volume\n")
+    with pytest.raises(ValueError, match="holds no candles"):
+        read_candles(file, BTCUSDT_USDM)
