@@ -149,18 +149,12 @@ class Journal:
 
     def require(self, after_seq: int = 0) -> None:
         """Raise ValueError when a sealed segment with events after `after_seq` is not here (its seal is)."""
-        absent = [
-            path.with_name(path.name.replace(".seal.json", ".b4j"))
-            for path in sorted(self.directory.glob("seg-*.seal.json"))
-        ]
-        absent = [
-            path
-            for path in absent
-            if not path.exists() and read_seal(path.with_suffix(".seal.json"))["last_seq"] > after_seq
-        ]
+        seals = {path.name.replace(".seal.json", ".b4j"): path for path in self.directory.glob("seg-*.seal.json")}
+        absent = sorted(seals.keys() - {path.name for path in self.paths()})
+        absent = [name for name in absent if read_seal(seals[name])["last_seq"] > after_seq]
         if absent:
             raise ValueError(
-                f"{self.directory} lacks {len(absent)} of its sealed segments, the first {absent[0].name}: "
+                f"{self.directory} lacks {len(absent)} of its sealed segments, the first {absent[0]}: "
                 "`bot4 archive --bring-back` fetches archived ones; restore lost ones from a backup"
             )
 
