@@ -15,14 +15,9 @@ import psutil
 import pytest
 
 from bot4_live.settings import Settings
+from bot4_platform.timescale.local_server import free_port
 
 BOT4 = str(Path(sys.executable).with_name("bot4"))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_busy_port_is_one_line(settings: Settings) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from bot4_live.settings import PROJECT_ROOT, Settings
 from bot4_platform.lake import Lake
 from bot4_platform.run import materialize
+from bot4_platform.timescale.local_server import free_port
 from bot4_platform.ui import answers, end
 
 pytestmark = [pytest.mark.browser, pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -58,9 +58,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="module")
 def url(account: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`bot4 platform` with its daemon."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = tmp_path_factory.mktemp("servers") / "platform.log"
     arguments = ["platform", "--port", str(port), "--var", str(account.var), "--account", account.account]
     with log.open("wb") as file:

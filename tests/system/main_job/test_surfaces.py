@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from bot4_live.settings import PROJECT_ROOT
 from bot4_platform.mlops import registry
+from bot4_platform.timescale.local_server import free_port
 
 pytestmark = [
     pytest.mark.browser,
@@ -140,13 +140,6 @@ def test_the_report_leads_to_the_quality_page(main_job: Any, page: Page) -> None
 
 
 # Servers: both start at once, since each takes seconds.
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Server:
