@@ -113,6 +113,7 @@ def _symbol(text: str) -> tuple[str, tuple[int, int] | None]:
 
 
 def _import(job: _Job, capture: Path, keep_whole: bool) -> dict[str, Any]:
+    capture.stat()  # a wrong path is said before the compiled code is loaded
     from bot4_live.market.import_capture import import_capture
     from bot4_live.market.venues.verify import venue_of
 

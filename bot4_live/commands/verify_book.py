@@ -24,6 +24,7 @@ def command(file: Path, as_json: bool) -> None:
     and the best prices of tickers must be those of the book, where these can be ordered. Exit code 1 when something
     differs, an update is missing or a book is crossed.
     """
+    file.stat()  # a wrong path is said before the compiled code is loaded
     from bot4_live.market.venues.verify import venue_of, verify_venue_capture
     from bot4_live.market.verify import verify_capture
     from bot4_live.market.verify_journal import verify_journal

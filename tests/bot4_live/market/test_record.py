@@ -170,23 +170,6 @@ def test_another_tick_and_another_filter_in_the_middle_of_a_recording(account, t
     assert [int(slots[0, 0]) for slots in instruments] == [10_000_000, 1_000_000, 1_000_000]
 
 
-def test_an_exchange_that_is_not_there(account, tmp_path):
-    recorder = bot4("record", "--seconds", "1", **account, BOT4_REST_URL="http://127.0.0.1:9")
-    _, err = recorder.communicate(timeout=60)
-    assert recorder.returncode == 1
-    assert err.count("\n") == 1
-    assert "cannot be reached" in err
-    assert "is the exchange running?" in err
-    assert not (tmp_path / account["BOT4_ACCOUNT"]).exists()
-
-
-def test_only_loopback_is_allowed(account, tmp_path):
-    recorder = bot4("record", "--seconds", "1", **account, BOT4_REST_URL="https://fapi.binance.com")
-    _, err = recorder.communicate(timeout=60)
-    assert recorder.returncode == 1
-    assert "is not on this machine" in err
-
-
 @pytest.mark.parametrize(
     ("url", "local"),
     [
