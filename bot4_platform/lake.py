@@ -34,6 +34,8 @@ STAGING = staging.FOLDER
 ROW_GROUP = 131_072  # rows; decisions/010
 MOST_PARTS = 32
 _TRIES = 100
+# The name of a partition's folder without `market=`: venue and symbol; a regular expression of DuckDB's too.
+MARKET_FOLDER = r"(.*?)_([A-Z0-9][A-Z0-9_.-]*)"
 
 
 @dataclass(frozen=True)
@@ -335,7 +337,7 @@ class Lake:
 def market_of(folder: str) -> str:
     """Return the market whose partitions lie in a folder `market=<venue>_<SYMBOL>`; a symbol has no small letters."""
     name = folder.removeprefix("market=")
-    found = re.fullmatch(r"(.*?)_([A-Z0-9][A-Z0-9_.-]*)", name)
+    found = re.fullmatch(MARKET_FOLDER, name)
     return f"{found[1]}:{found[2]}" if found else name
 
 

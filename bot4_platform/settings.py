@@ -21,7 +21,8 @@ from bot4_platform.retention.settings import DiskSettings, RetentionSettings
 from bot4_platform.sources.settings import SourcesSettings
 from bot4_platform.timescale.settings import PostgresSettings, StoresSettings
 
-MarketName = Annotated[str, Field(pattern=r"^[a-z0-9_]+:[A-Z0-9][A-Z0-9._-]{1,39}$")]
+MARKET = r"^[a-z0-9_]+:[A-Z0-9][A-Z0-9._-]{1,39}$"
+MarketName = Annotated[str, Field(pattern=MARKET)]
 
 PREFIX = "BOT4_PLATFORM__"
 DBT_DIR = PROJECT_ROOT / "dbt"

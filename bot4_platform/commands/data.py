@@ -114,7 +114,9 @@ def _lake(account: str | None, var: Path | None) -> Lake:
 def _market(text: str) -> str:
     import re
 
-    if not re.fullmatch(r"[a-z0-9_]+:[A-Z0-9_]+", text):
+    from bot4_platform.settings import MARKET
+
+    if not re.fullmatch(MARKET, text):
         raise click.UsageError(f"--market {text}: write venue:SYMBOL, e.g. binance_spot:ETHBTC")
     return text
 

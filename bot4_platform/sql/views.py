@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bot4_platform import parts
 from bot4_platform.instruments import TABLE as INSTRUMENTS
-from bot4_platform.lake import Lake
+from bot4_platform.lake import MARKET_FOLDER, Lake
 from bot4_platform.schemas import read_schema
 from bot4_platform.tables import TABLES, Table
 
@@ -22,7 +22,7 @@ from bot4_platform.tables import TABLES, Table
 TIMES = ("exch_ns", "open_ns", "minute_ns", "bucket_ns", "event_ns")
 PRICES = ("price", "open", "high", "low", "close", "bid_px", "ask_px")
 QUANTITIES = ("qty", "volume", "bid_qty", "ask_qty", "lots")
-_MARKET = r"regexp_replace(market, '^([a-z0-9_]*?)_([A-Z0-9_]+)$', '\1:\2')"
+_MARKET = rf"regexp_replace(market, '^{MARKET_FOLDER}$', '\1:\2')"
 
 
 Partitions = Sequence[tuple[str, str]]  # (day, market)

@@ -259,7 +259,7 @@ def test_real_files(shared_data: Path, lake: Lake, run: Callable[..., Any]) -> N
     table = lake.read("imported_trades", market="binance_spot:XRPETH")
     assert table["qty"].sum() == sum(round(amount * 10**8) for amount in frame["amount"])
     interpolated = report(
-        run, folder / "btc_perp_1m_202201.csv.gz", "--kind", "candles", "--market", "ftx:BTCPERP", "--interval", "1m",
+        run, folder / "btc_perp_1m_202201.csv.gz", "--kind", "candles", "--market", "ftx:BTC-PERP", "--interval", "1m",
         "--tick", "1", "--lot", "0.0001", "--map", "time=timestamp",
     )  # fmt: skip
     assert interpolated["rejected"] == {"lost_digits": 14}, "rows that somebody filled in between"

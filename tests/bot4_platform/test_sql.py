@@ -46,7 +46,7 @@ def lake(tmp_path: Path) -> Lake:
     lake.write("trades", DAY, MARKET, trades([1, 2]))
     lake.append("trades", DAY, MARKET, trades([2, 3]))
     lake.write("trades", NEXT, MARKET, trades([4], START + 86_400 * 10**9))
-    lake.write("trades", DAY, "kraken:XBTUSD", trades([7]))
+    lake.write("trades", DAY, "kraken:BTC-USD", trades([7]))
     finer = dataclasses.replace(BTCUSDT_USDM, tick_e8=E8 // 100)
     instruments.observe(lake, [BTCUSDT_USDM], START, "listing")
     instruments.observe(lake, [finer], START + 86_400 * 10**9, "listing")
@@ -67,7 +67,7 @@ def ask(session: Session, text: str) -> list[tuple[Any, ...]]:
 def test_each_row_once_with_day_and_market(lake: Lake, session: Session) -> None:
     lake.compact("trades", DAY, MARKET)  # what was opened before is what is seen
     found = ask(session, "select day::varchar, market, trade_id from trades order by all")
-    assert found == [(DAY, MARKET, 1), (DAY, MARKET, 2), (DAY, MARKET, 3), (DAY, "kraken:XBTUSD", 7), (NEXT, MARKET, 4)]
+    assert found == [(DAY, MARKET, 1), (DAY, MARKET, 2), (DAY, MARKET, 3), (DAY, "kraken:BTC-USD", 7), (NEXT, MARKET, 4)]
     assert ask(session, "select typeof(price), typeof(qty), max(qty) from trades group by all") == [
         ("BIGINT", "BIGINT", 2**53 + 1)
     ]
@@ -86,7 +86,7 @@ def test_prices_by_the_instrument_that_held(session: Session) -> None:
     found = ask(session, "select time::varchar, price from trades_quoted where market like 'binance%' order by 1")
     assert [price for _, price in found] == [55700.1, 55700.1, 55700.1, 5570.01]
     assert found[0][0].startswith("2024-08-08 00:00:00")
-    assert ask(session, "select price from trades_quoted where market = 'kraken:XBTUSD'") == [(None,)]
+    assert ask(session, "select price from trades_quoted where market = 'kraken:BTC-USD'") == [(None,)]
 
 
 def test_only_ticks_and_lots_are_scaled() -> None:
@@ -105,7 +105,7 @@ def test_day_and_market_leave_files_out(session: Session) -> None:
 
     assert read("true") == 4
     assert read(f"day = '{NEXT}'") == 1
-    assert read("market = 'kraken:XBTUSD'") == 1
+    assert read("market = 'kraken:BTC-USD'") == 1
 
 
 def test_old_files_have_nulls_and_defaults(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
