@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from bot4_live.instrument import Instrument
+from bot4_platform import staging
 from bot4_platform.lake import Lake
 from bot4_platform.own_history.layout import KINDS, Kind, decimals
 from bot4_platform.own_history.reading import format_of
@@ -24,15 +25,14 @@ def export_file(
     lake: Lake, path: Path, kind_name: str, market: str, *, interval_s: int = 0, first_day: str = "",
     last_day: str = "9999", progress: Progress = lambda _text, _done: None,
 ) -> int:  # fmt: skip
-    """Write what was imported of a market; return the rows. The file is whole or not there.
+    """Write what was imported of a market, archived days too; return the rows. The file is whole or not there.
 
-    Raises FileNotFoundError when there are no such rows,
-    ValueError for a name that tells no format.
+    Raises FileNotFoundError when there are no such rows, ValueError for a name that tells no format.
     """
     import polars as pl
 
     kind, versions = KINDS[kind_name], versions_of(lake, market, None, None)
-    days = [day for day, _ in lake.partitions(kind.table, market) if first_day <= day <= last_day]
+    days = [day for day, _ in lake.partitions(kind.table, market, archived=True) if first_day <= day <= last_day]
     rows = 0
     with _writer(path) as write:
         for number, day in enumerate(days, 1):
@@ -109,8 +109,6 @@ def _writer(path: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
             for writer in open_writers:
                 if writer is not None:
                     writer.close()
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        staging.publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -55,8 +55,9 @@ def judge(
             low = (count["value"] < least).fill_null(value=False)
             found = _mark(found, low, "negative", _said(name, rows[name], "is not positive"))
             values[ours] = count["value"]
-    wrong = ((at < EARLIEST_NS) | (at > now_ns)).fill_null(value=False)
-    found = _mark(found, wrong, "future", _said("time", rows["time"], "is before 2009 or later than now"))
+    # What a candle is that is not over, nobody knows yet.
+    wrong = ((at < EARLIEST_NS) | (at > now_ns - interval_ns)).fill_null(value=False)
+    found = _mark(found, wrong, "future", _said("time", rows["time"], f"is before 2009 or {_too_late(interval_ns)}"))
     if interval_ns:
         off = (at % interval_ns != 0).fill_null(value=False)
         found = _mark(found, off, "off_grid", _said("time", rows["time"], "is no beginning of such a candle"))
@@ -81,6 +82,10 @@ def judge(
         found = _mark(found, crossed, "crossed", pl.lit("the bid is not below the ask"))
     good = found[RULE] == ""
     return Verdict(data.filter(good).with_columns(rows.filter(good).select(LINE, RAW)), found.filter(~good))
+
+
+def _too_late(interval_ns: int) -> str:
+    return "of a candle that is not over" if interval_ns else "later than now"
 
 
 def _mark(found: pl.DataFrame, bad: pl.Series, rule: str, reason: pl.Expr) -> pl.DataFrame:

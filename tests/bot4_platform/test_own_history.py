@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from bot4_platform.commands.data import command
 from bot4_platform.lake import Lake
 from bot4_platform.own_history.exact import counts, times
+from bot4_platform.own_history.importing import Source, import_file
 from bot4_platform.own_history.layout import decimals, interval_s
 from bot4_platform.own_history.reading import _text
+from bot4_platform.own_history.steps import versions_of
 
 MARKET = "kraken:XBTUSD"
 CANDLES = ["--kind", "candles", "--market", MARKET, "--interval", "1m", "--tick", "0.1", "--lot", "0.001"]
@@ -79,7 +81,7 @@ WRONG = [
     ("2024-08-08T00:00:00Z,1,1,1,1,0.00000000001,1", "lost_digits", "of the lot 0.001"),
     ("2024-08-08T00:00:00Z,-1,1,1,1,1,1", "negative", "open -1 is not positive"),
     ("2024-08-08T00:00:00Z,1,1,1,1,-1,1", "negative", "volume -1 is not positive"),
-    ("2099-08-08T00:00:00Z,1,1,1,1,1,1", "future", "later than now"),
+    ("2099-08-08T00:00:00Z,1,1,1,1,1,1", "future", "of a candle that is not over"),
     ("2024-08-08T00:00:30Z,1,1,1,1,1,1", "off_grid", "no beginning of such a candle"),
     ("2024-08-08T00:00:00Z,1,1,1,1,1,many", "number", "trades many is no count"),
     ("2024-08-08T00:00:00Z,3,2,1,1,1,1", "candle", "low <= open"),
@@ -113,6 +115,16 @@ def test_every_wrong_row_is_kept_with_its_line_and_a_reason(
     assert result.exit_code == 1
     assert "the lake has other values for it; what is there stays" in result.output
     assert lake.read("imported_candles")["open"].to_list() == [10]
+
+
+def test_a_candle_that_is_not_over_is_none(tmp_path: Path, lake: Lake) -> None:
+    path, start = tmp_path / "live.csv", 1_723_075_200
+    path.write_text(HEAD + f"{start},1,1,1,1,1,1\n{start + 60},1,1,1,1,1,1\n")
+    source, steps = Source(path, "candles", MARKET, interval_s=60), versions_of(lake, MARKET, "0.1", "0.001")
+    found = import_file(lake, source, steps, now_ns=(start + 119) * 10**9)
+    assert (found.new, found.rejected) == (1, {"future": 1})
+    again = import_file(lake, source, steps, now_ns=(start + 120) * 10**9)
+    assert (again.new, again.rejected) == (1, {})
 
 
 def test_trades_and_quotes_of_any_format(tmp_path: Path, lake: Lake, run: Callable[..., Any]) -> None:

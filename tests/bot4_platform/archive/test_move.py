@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +31,9 @@ from bot4_platform.commands.archive import command
 from bot4_platform.commands.sql import command as sql
 from bot4_platform.journal_source import seals, segments
 from bot4_platform.lake import Lake
+from bot4_platform.own_history.exporting import export_file
+from bot4_platform.own_history.importing import Source, import_file
+from bot4_platform.own_history.steps import versions_of
 
 from .conftest import LAST, MARKET, S3, frame
 
@@ -71,6 +75,17 @@ def test_an_old_day_is_read_as_before(account: Settings, where: ArchiveSettings)
     assert not lake.path("numbers", OLD[0], MARKET).exists()
     with lake.pinned(OLD[0], MARKET, ["numbers"]) as pin:
         assert pl.read_parquet(Lake(pin).path("numbers", OLD[0], MARKET)).equals(frame(OLD[0]))
+
+
+def test_an_export_has_the_archived_days_too(account: Settings, where: ArchiveSettings, tmp_path: Path) -> None:
+    lake, own = Lake(account.lake_dir), tmp_path / "own.csv"
+    days = (OLD[0], NEW[-1])
+    own.write_text("time,open,high,low,close,volume\n" + "".join(f"{day},1,1,1,1,1\n" for day in days))
+    steps = versions_of(lake, MARKET, "0.1", "0.001")
+    import_file(lake, Source(own, "candles", MARKET, interval_s=86_400), steps, now_ns=time.time_ns())
+    archive(account, where)
+    assert not lake.path("imported_candles", OLD[0], MARKET).exists()
+    assert export_file(lake, tmp_path / "all.csv", "candles", MARKET, interval_s=86_400) == 2
 
 
 def test_an_old_day_written_anew_counts_and_goes_again(account: Settings, where: ArchiveSettings, s3: S3) -> None:
