@@ -16,8 +16,8 @@ import polars as pl
 
 from bot4_live.features.batch import BatchState, FeatureTable, compute
 from bot4_live.features.registry import NAMES
-from bot4_live.journal.reader import Segment, read_segment
-from bot4_platform.journal_source import Seal, of_market
+from bot4_live.journal.reader import Segment
+from bot4_platform.journal_source import Seal, of_market, read
 from bot4_platform.partitions import MarketDay
 from bot4_platform.tables import TABLES
 
@@ -48,7 +48,7 @@ def cut(seals: list[Seal], part: MarketDay) -> int | None:
     """Return the seq at which the log of a market reaches an exchange day, None when it does not."""
     for seal in seals:
         if seal.days and seal.days[-1] >= part.day:
-            segment = read_segment(seal.path)
+            segment = read(seal)
             at = first_on(segment, part.market, part.start_ns)
             if at is not None:
                 return int(segment.headers["seq"][at])
@@ -103,7 +103,7 @@ def _ranges(seals: list[Seal], market: str, begin: int, end: int | None) -> Iter
     for seal in seals:
         if seal.last_seq < begin or (end is not None and seal.first_seq >= end):
             continue
-        segment = read_segment(seal.path)
+        segment = read(seal)
         seq = segment.headers["seq"].astype(np.int64)
         inside = (seq >= begin) & (seq < (end if end is not None else np.iinfo(np.int64).max))
         inside &= of_market(segment, market)

@@ -16,8 +16,8 @@ import numpy as np
 
 from bot4_live.events import HEADER_SIZE, MARKET_KINDS, Kind
 from bot4_live.instrument import E8, Instrument
-from bot4_live.journal.reader import Segment, read_segment
-from bot4_platform.journal_source import seals
+from bot4_live.journal.reader import Segment
+from bot4_platform.journal_source import archived, read, seals
 from bot4_platform.lake import Lake, Written
 from bot4_platform.tables.instruments import INSTRUMENTS, RULES
 
@@ -90,11 +90,14 @@ def refresh(lake: Lake) -> tuple[pl.DataFrame, Written]:
 
 
 def journaled(journal_dir: Path) -> list[dict[str, Any]]:
-    """Return the sightings of a journal's sealed segments, in log order; only segments with such events are read."""
+    """Return the sightings of a journal's sealed segments, in log order; only segments with such events are read.
+
+    Those of segments in the archive were kept while they lay here.
+    """
     found = []
     for seal in seals(journal_dir):
-        if seal.kinds.get(Kind.INSTRUMENT):
-            found += _sightings(read_segment(seal.path))
+        if seal.kinds.get(Kind.INSTRUMENT) and not archived(seal):
+            found += _sightings(read(seal))
     return found
 
 

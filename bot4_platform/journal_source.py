@@ -99,17 +99,30 @@ def segments(found: list[Seal]) -> Iterator[Segment]:
     What lies in the archive is first put back in its place, with its frames.
     """
     for seal in found:
-        for path in (seal.path, raw_log(seal)):
-            if not path.is_file() and stub_path(path).is_file():
-                bring_back(path)
-    return _read(found)
+        _put_back(seal)
+    return map(read, found)
 
 
-def _read(found: list[Seal]) -> Iterator[Segment]:
-    for seal in found:
-        if seal.size > SEGMENT_BYTES * 2:
-            raise ValueError(f"{seal.path} has {seal.size} bytes, more than a segment may have")
-        yield read_segment(seal.path)
+def read(seal: Seal) -> Segment:
+    """Read a sealed segment; one that lies in the archive is first put back in its place, with its frames.
+
+    Raises ValueError when it is damaged.
+    """
+    if seal.size > SEGMENT_BYTES * 2:
+        raise ValueError(f"{seal.path} has {seal.size} bytes, more than a segment may have")
+    _put_back(seal)
+    return read_segment(seal.path)
+
+
+def archived(seal: Seal) -> bool:
+    """Return whether a segment is in the archive and not here."""
+    return not seal.path.is_file() and stub_path(seal.path).is_file()
+
+
+def _put_back(seal: Seal) -> None:
+    for path in (seal.path, raw_log(seal)):
+        if not path.is_file() and stub_path(path).is_file():
+            bring_back(path)
 
 
 def raw_log(seal: Seal) -> Path:
@@ -121,7 +134,7 @@ def count(seal: Seal, kind: int, market: str) -> int:
     """Return how many records of `kind` and `market` a segment holds; a seal of one market says it by itself."""
     if len(seal.markets) == 1:
         return seal.kinds.get(kind, 0)
-    heads = read_segment(seal.path).headers
+    heads = read(seal).headers
     return int(((heads["kind"] == kind) & (heads["instrument"] == seal.markets[market])).sum())
 
 

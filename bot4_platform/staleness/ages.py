@@ -44,7 +44,7 @@ def observe(settings: Settings, assets: list[str]) -> dict[str, Reach]:
     }  # fmt: skip
     found = {
         JOURNAL: Reach(rule_of(JOURNAL, {}), _events(settings)),
-        SEALED: Reach(rule_of(SEALED, {}), _sealed(known)),
+        SEALED: Reach(rule_of(SEALED, {}), sealed_until(known)),
     }
     lake, off = Lake(settings.lake_dir), assets_off(platform_settings().sources)
     for name in assets:
@@ -77,13 +77,16 @@ def _events(settings: Settings) -> dict[str, int]:
     return newest
 
 
-def _sealed(known: list[Seal]) -> dict[str, int]:
+def sealed_until(known: list[Seal]) -> dict[str, int]:
+    """Return the newest sealed event of each market; of a segment in the archive the end that its seal states."""
+    from bot4_platform.journal_source import archived
     from bot4_platform.staleness.journal_head import newest_events
 
     newest: dict[str, int] = {}
     for seal in reversed(known):
         if not seal.markets.keys() <= newest.keys():
-            newest = newest_events(seal.path) | newest
+            found = dict.fromkeys(seal.markets, seal.last_recv_ns) if archived(seal) else newest_events(seal.path)
+            newest = found | newest
     return newest
 
 

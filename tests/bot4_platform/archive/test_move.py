@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner
 from pydantic import ValidationError
 
+from bot4_live.events import Kind
 from bot4_live.journal.locks import FileLock
 from bot4_live.journal.reader import Journal
 from bot4_live.settings import Settings
@@ -29,11 +30,15 @@ from bot4_platform.archive.settings import ArchiveSettings
 from bot4_platform.archive.stub import read_stub, stub_path
 from bot4_platform.commands.archive import command
 from bot4_platform.commands.sql import command as sql
-from bot4_platform.journal_source import seals, segments
+from bot4_platform.feature_days import cut
+from bot4_platform.instruments import journaled, keep
+from bot4_platform.journal_source import count, seals, segments
 from bot4_platform.lake import Lake
 from bot4_platform.own_history.exporting import export_file
 from bot4_platform.own_history.importing import Source, import_file
 from bot4_platform.own_history.steps import versions_of
+from bot4_platform.partitions import MarketDay
+from bot4_platform.staleness.ages import sealed_until
 
 from .conftest import LAST, MARKET, S3, frame
 
@@ -148,6 +153,22 @@ def test_archived_segments_come_back_when_they_are_read(account: Settings, where
     assert not any(one.sent for one in archive(account, where))
     assert len(bring_back(account, where)) == 2
     Journal(account.journal_dir).require()
+
+
+def test_what_reads_the_journal_does_without_archived_segments_or_fetches_them(
+    account: Settings, where: ArchiveSettings
+) -> None:
+    lake, local = Lake(account.lake_dir), seals(account.journal_dir)
+    part = MarketDay(local[0].days[0], MARKET)
+    begins = cut(local, part)
+    keep(lake, journaled(account.journal_dir))
+    archive(account, where)
+    assert sealed_until(local[:1]) == {MARKET: local[0].last_recv_ns}
+    assert keep(lake, journaled(account.journal_dir)) == 0, "what was sighted in them is kept"
+    assert not local[0].path.exists()
+    assert count(local[0], Kind.QUARANTINE, MARKET) == 1
+    assert cut(local, part) == begins, "features of an old day"
+    assert local[0].path.exists()
 
 
 def test_the_cache_is_bounded(
