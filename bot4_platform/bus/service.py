@@ -136,7 +136,7 @@ class _Publishing(threading.Thread):
         """Publish."""
         try:
             publish(self._bridge, self.asked)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever it is: who follows raises it
             self.failure = error
 
 

@@ -111,6 +111,8 @@ def tail(
         raise click.UsageError("--group takes letters, digits, dots, underscores and hyphens, 60 at most")
     if group and from_start:
         raise click.UsageError("--group goes on where it stopped; --from-start is for a look without a group")
+    if group and limit and not into:
+        raise click.UsageError("--limit is for a look without a group, whose further messages would be lost to it")
     settings, bus = _settings(account, var), platform_settings().bus
     sink = JsonFiles(into) if into else JsonLines(sys.stdout.buffer, limit)
     wanted = topics or TOPICS[1:]

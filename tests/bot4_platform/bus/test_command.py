@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from bot4_live.settings import Settings
+from bot4_platform.bus.bridge import Bridge
+from bot4_platform.bus.memory import MemoryBus
 from bot4_platform.bus.schema import Topic
+from bot4_platform.bus.service import _Publishing, _Watched
 from bot4_platform.commands.bus import TOPICS, command
 from bot4_platform.settings import platform_settings
 
@@ -61,6 +64,7 @@ def test_a_group_goes_on_where_it_stopped(log: Any, settings: Settings, tmp_path
         (("tail", "--into", "x"), "--into wants --group"),
         (("tail", "--group", "a/b"), "--group takes letters"),
         (("tail", "--group", "a", "--from-start"), "--from-start is for a look"),
+        (("tail", "--group", "a", "--limit", "3"), "--limit is for a look"),
         (("tail", "Gossip"), "Gossip"),
     ],
 )
@@ -68,6 +72,23 @@ def test_wrong_usage_says_what_to_do(settings: Settings, arguments: tuple[str, .
     done = run(settings, *arguments)
     assert done.exit_code != 0
     assert says in " ".join(done.output.split())
+
+
+def test_whatever_stops_the_bridge_is_heard_by_who_follows() -> None:
+    class Broken:
+        lost_since = None
+
+        def step(self) -> int:
+            raise KeyError("market 7")
+
+        def close(self, timeout_s: float) -> None:
+            return
+
+    publishing = _Publishing(cast(Bridge, Broken()))
+    publishing.start()
+    publishing.join()
+    with pytest.raises(KeyError, match="market 7"):
+        _Watched(MemoryBus().follow("g", ["Fills"]), publishing).poll(1, 0)
 
 
 def test_no_journal_is_said(settings: Settings) -> None:
