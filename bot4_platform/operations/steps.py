@@ -13,6 +13,7 @@ POOLS = {
     "source_news": 1,
     "source_social": 1,
     "source_macro": 1,
+    "postgres_bulk": 1,  # leaves the server to those who ask it; only where something is kept there
 }
 
 # Of steps that speak to something which may be away: a database, S3. 2, 6 and 14 s, each a

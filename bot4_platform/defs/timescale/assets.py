@@ -6,12 +6,13 @@ from datetime import UTC, timedelta
 import dagster as dg
 
 from bot4_platform.checks import OWNERS
+from bot4_platform.operations.steps import EXTERNAL
+from bot4_platform.operations.switches import schedule_status
 from bot4_platform.partitions import MARKET_DAYS, MARKETS, MarketDay, market_day
 from bot4_platform.resources import Bot4Resource
 from bot4_platform.settings import platform_settings
 
-POOL = "postgres_bulk"  # one bulk load at a time leaves the server to those who ask it
-RETRIES = dg.RetryPolicy(max_retries=3, delay=20, backoff=dg.Backoff.EXPONENTIAL)  # a restart of the server
+POOL = "postgres_bulk"
 GROUP = "timescale"
 
 
@@ -19,7 +20,7 @@ GROUP = "timescale"
     deps=["trades"],
     partitions_def=MARKET_DAYS,
     pool=POOL,
-    retry_policy=RETRIES,
+    retry_policy=EXTERNAL,
     group_name=GROUP,
     owners=OWNERS,
     kinds={"postgres"},
@@ -57,7 +58,7 @@ def market_ticks(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.Ma
     deps=["quotes", "depth", "funding", "liquidations", "features"],
     partitions_def=MARKET_DAYS,
     pool=POOL,
-    retry_policy=RETRIES,
+    retry_policy=EXTERNAL,
     group_name=GROUP,
     owners=OWNERS,
     kinds={"postgres"},
@@ -79,6 +80,7 @@ def lake_in_postgres(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> d
     deps=["market_ticks", "lake_in_postgres"],
     partitions_def=MARKET_DAYS,
     pool=POOL,
+    retry_policy=EXTERNAL,
     group_name=GROUP,
     owners=OWNERS,
     kinds={"dbt", "postgres"},
@@ -113,6 +115,7 @@ timescale_job = dg.define_asset_job(
     job=timescale_job,
     cron_schedule="40 0 * * *",
     execution_timezone="UTC",
+    default_status=schedule_status("nightly_copy"),
     description="Half an hour after the daily close: yesterday of every market into PostgreSQL, and compared.",
 )
 def nightly_copy(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:

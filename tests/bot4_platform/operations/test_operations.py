@@ -16,6 +16,7 @@ from bot4_platform.beta import beta
 from bot4_platform.checks import AGE_CHECK
 from bot4_platform.definitions import data_definitions, defs
 from bot4_platform.defs.operations.ages import aged
+from bot4_platform.defs.timescale import assets as timescale
 from bot4_platform.instance import open_instance
 from bot4_platform.operations import switches
 from bot4_platform.operations.settings import OperationsSettings
@@ -24,7 +25,7 @@ from bot4_platform.staleness.rules import AS_INPUTS
 from bot4_platform.tables import TABLES
 
 # What is not on this machine, by the kinds of assets that reach for it.
-OUTSIDE = {"s3", "postgres", "timescaledb", "ccxt", "http", "ethereum", "rss"}
+OUTSIDE = {"s3", "postgres", "timescaledb", "ccxt", "http", "ethereum", "rss", "mastodon", "fred"}
 
 
 def test_every_table_with_a_time_is_watched() -> None:
@@ -63,12 +64,13 @@ def test_ages_say_what_is_old_and_why(settings: Settings, maker: Any) -> None:
 
 def test_pools_are_named_once_and_what_is_outside_is_tried_again() -> None:
     graph, used = defs.resolve_asset_graph(), set()
-    for key in graph.get_all_asset_keys():
-        made = graph.assets_def_for_key(key)
+    everything = {graph.assets_def_for_key(key) for key in graph.get_all_asset_keys()}
+    everything |= {timescale.market_ticks, timescale.lake_in_postgres, timescale.marts_in_postgres}
+    for made in everything:
         used |= {made.op.pool} - {None}
         if OUTSIDE & {kind for spec in made.specs for kind in spec.kinds}:
             policy = made.op.retry_policy
-            assert policy, f"{key} reaches outside: give it retry_policy=operations.steps.EXTERNAL, or one of its own"
+            assert policy, f"{made.op.name} reaches outside: give it retry_policy=EXTERNAL, or one of its own"
             assert (policy.backoff, policy.jitter) == (dg.Backoff.EXPONENTIAL, dg.Jitter.PLUS_MINUS)
     assert used == set(POOLS), "pools are named in bot4_platform/operations/steps.py"
 
@@ -156,7 +158,7 @@ def test_all_of_them_obey_the_setting() -> None:
         "from bot4_platform.definitions import defs; r = defs.get_repository_def(); "
         "print(*[o.name for o in (*r.schedule_defs, *r.sensor_defs) if o.default_status.value != 'RUNNING'])"
     )
-    environment = os.environ | {"BOT4_PLATFORM__OPERATIONS__ON": "all"}
+    environment = os.environ | {"BOT4_PLATFORM__OPERATIONS__ON": "all", "BOT4_PLATFORM__STORES__TICKS": "postgres"}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )  # fmt: skip
