@@ -1,7 +1,11 @@
-"""Files that are either the old or the new one, whole, after a crash or a power cut. Standard library only."""
+"""Files that are either the old or the new one, whole, after a crash or a power cut; lines that are added to one.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -46,6 +50,25 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise ValueError(f"{path} does not hold a JSON object")
     return value
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a file of lines, on disk when this returns; its folder is made when it is missing.
+
+    What an earlier writer left unfinished is ended first, a line of its own. Raises OSError when the line does not fit.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        size = os.fstat(fd).st_size
+        whole = not size or os.pread(fd, 1, size - 1) == b"\n"
+        data = (b"" if whole else b"\n") + line + b"\n"
+        if os.write(fd, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    sync_path(path.parent)
 
 
 def sync_path(path: Path) -> None:

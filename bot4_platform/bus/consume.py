@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
-from bot4_live.safety.durable import sync_path
+from bot4_live.safety.durable import append_line
 from bot4_platform.bus.envelope import BadMessage, Envelope, decode
 from bot4_platform.bus.transport import Delivery, Source
 
@@ -45,12 +44,7 @@ class Quarantine:
             "key": (found.key or b"").decode("utf-8", "backslashreplace"), "reason": reason, "bytes": len(found.value),
             "first_seen_ns": time.time_ns(), "raw": base64.b64encode(found.value[:RAW_BYTES]).decode(),
         }  # fmt: skip
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as file:
-            file.write(json.dumps(line).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        sync_path(self.path.parent)
+        append_line(self.path, json.dumps(line).encode())
         self.count += 1
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bot4_live.safety.durable import sync_path
+from bot4_live.safety.durable import append_line
 from bot4_live.settings import Settings
 from bot4_platform.operations.settings import OperationsSettings
 
@@ -118,24 +115,19 @@ def raise_alert(
     Raises OSError when the file cannot be written. A webhook that fails is in the line.
     """
     went = post(operations, alert, sleep) if operations.webhook.get_secret_value() else "no webhook is set"
-    path = alerts_path(settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(asdict(alert) | {"text": alert.text, "webhook": went}).encode() + b"\n"
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        os.write(fd, line)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    sync_path(path.parent)
+    line = json.dumps(asdict(alert) | {"text": alert.text, "webhook": went})
+    append_line(alerts_path(settings), line.encode())
     return went
 
 
 def post(operations: OperationsSettings, alert: Alert, sleep: Callable[[float], None] = time.sleep) -> str:
     """POST an alert as JSON, again after 0.5 and 1 s (more or less) when that may help; return how it went.
 
-    What is returned holds neither address nor token.
+    A webhook that sends elsewhere (3xx) is not followed: it would get a GET, and another host the token. What is
+    returned holds neither address nor token.
     """
+    import requests
+
     headers = {"Content-Type": "application/json", "User-Agent": "bot4"}
     if operations.webhook_token.get_secret_value():
         headers["Authorization"] = f"Bearer {operations.webhook_token.get_secret_value()}"
@@ -144,15 +136,17 @@ def post(operations: OperationsSettings, alert: Alert, sleep: Callable[[float], 
     for attempt in range(ATTEMPTS):
         if attempt:
             sleep(FIRST_WAIT_S * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
-        request = urllib.request.Request(operations.webhook.get_secret_value(), body, headers)
         try:
-            with urllib.request.urlopen(request, timeout=operations.webhook_timeout_s) as answer:
-                return f"told ({answer.status})"
-        except urllib.error.HTTPError as error:
-            went = f"refused ({error.code})"
-            error.close()
-            if error.code < 500 and error.code != 429:
-                break
-        except OSError as error:
+            answer = requests.post(
+                operations.webhook.get_secret_value(), body, headers=headers, timeout=operations.webhook_timeout_s,
+                allow_redirects=False,
+            )  # fmt: skip
+        except requests.RequestException as error:
             went = f"not reached ({type(error).__name__})"
+            continue
+        if answer.status_code < 300:
+            return f"told ({answer.status_code})"
+        went = f"refused ({answer.status_code})"
+        if answer.status_code < 500 and answer.status_code != 429:
+            break
     return went

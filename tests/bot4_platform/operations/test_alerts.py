@@ -37,6 +37,7 @@ class Hook:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 hook.got.append((dict(self.headers), json.loads(body)))
                 self.send_response(codes[min(len(hook.got), len(codes)) - 1])
+                self.send_header("Location", "/elsewhere")
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
@@ -64,11 +65,13 @@ def hook(request: pytest.FixtureRequest) -> Iterator[Hook]:
 @pytest.mark.parametrize(
     ("hook", "tries", "went"),
     [([200], 1, "told (200)"), ([503, 429, 204], 3, "told (204)"), ([403], 1, "refused (403)"),
-     ([500], 3, "refused (500)")],
+     ([500], 3, "refused (500)"), ([302], 1, "refused (302)")],
     indirect=["hook"],
 )  # fmt: skip
 def test_the_webhook_is_told_and_asked_again(hook: Hook, tries: int, went: str, settings: Settings) -> None:
     pauses: list[float] = []
+    alerts_path(settings).parent.mkdir(parents=True)
+    alerts_path(settings).write_text('{"a full disk')
     assert raise_alert(settings, hook.settings, ALERT, pauses.append) == went
     assert len(hook.got) == tries == len(pauses) + 1
     assert all(pause > 0 for pause in pauses)
@@ -76,7 +79,8 @@ def test_the_webhook_is_told_and_asked_again(hook: Hook, tries: int, went: str, 
     assert headers["Authorization"] == "Bearer hush-hush"
     assert body["text"] == "bot4 test (2024-08-08|binance_usdm:BTCUSDT): ticks: no such segment. Holds up " \
         "candles_1m. do this"  # fmt: skip
-    (line,) = alerts_path(settings).read_text().splitlines()
+    torn, line = alerts_path(settings).read_text().splitlines()
+    assert torn == '{"a full disk', "what was there stays, and spoils nothing"
     kept = json.loads(line)
     assert (kept["webhook"], kept["run_id"], kept["failures"][0]["assets"]) == (went, "r1", ["trades"])
     assert "hush" not in line
@@ -85,7 +89,7 @@ def test_the_webhook_is_told_and_asked_again(hook: Hook, tries: int, went: str, 
 
 def test_a_webhook_that_is_not_there_is_in_the_line(settings: Settings) -> None:
     nobody = OperationsSettings(webhook=SecretStr("http://127.0.0.1:1/x"))
-    assert post(nobody, ALERT, lambda seconds: None) == "not reached (URLError)"
+    assert post(nobody, ALERT, lambda seconds: None) == "not reached (ConnectionError)"
     assert raise_alert(settings, OperationsSettings(), ALERT) == "no webhook is set"
     with pytest.raises(ValueError, match="no address"):
         OperationsSettings(webhook=SecretStr("ftp://x"))
