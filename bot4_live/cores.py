@@ -1,16 +1,19 @@
-"""Which cores a session runs on: in `spin` the runner's loop never sleeps, so it wants one for itself."""
+"""Which cores a session runs on, and that they do not sleep: in `spin` the loop wants one core for itself."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from bot4_live.settings import Settings
 
 SPIN_CORES = 4  # exchange or network, journal writer, watchdog and feeder need the others
+LATENCY = Path("/dev/cpu_dma_latency")  # holds the most microseconds that an idle processor may take to wake
 
 
 @dataclass(frozen=True)
@@ -54,3 +57,25 @@ def keep_to(process: subprocess.Popen[bytes], cores: frozenset[int] | None) -> N
     if cores is not None:
         with contextlib.suppress(ProcessLookupError):
             os.sched_setaffinity(process.pid, cores)
+
+
+@contextlib.contextmanager
+def kept_awake(wanted: bool = True) -> Iterator[bool]:
+    """Let no processor of this machine halt while it is idle; yields whether that is `wanted` and granted.
+
+    One that has halted takes tens of microseconds to wake, in a virtual machine up to a hundred, before the loop hears
+    of a frame at all. The kernel holds it awake while somebody keeps a request for no latency open (PM QoS,
+    docs.kernel.org/power/pm_qos_interface.html), which is for root unless the device's permissions say otherwise. Other
+    processes lose nothing; it costs power.
+    """
+    try:
+        device = os.open(LATENCY, os.O_WRONLY | os.O_CLOEXEC) if wanted else -1
+    except OSError:
+        device = -1
+    try:
+        if device >= 0:
+            os.write(device, bytes(4))
+        yield device >= 0
+    finally:
+        if device >= 0:
+            os.close(device)

@@ -86,7 +86,7 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = time.monotonic()
         self.connections: Pool
-        self._how = {"transport": settings.transport}
+        self._how: dict[str, Any] = {"transport": settings.transport}
 
     def prepare(self) -> None:
         """Do what needs no event loop: checks, locks, recovery. Raises ValueError or OSError with what to do."""
@@ -129,6 +129,7 @@ class Runner:
             loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
         self._on_ready({"state": "prepared", "started_in_s": round(time.monotonic() - self._started, 3)})
         async with contextlib.AsyncExitStack() as stack:
+            self._how["awake"] = stack.enter_context(cores.kept_awake(self.settings.keep_awake))
             try:
                 await self._open(stack)
             except BaseException:

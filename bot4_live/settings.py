@@ -152,6 +152,12 @@ class Settings(BaseSettings):
         int | None, Field(ge=0, le=4095, description="core of the polling loop; its helpers keep off it")
     ] = None
     spin_force: Annotated[bool, Field(description="spin with fewer than 4 cores as well")] = False
+    keep_awake: Annotated[
+        bool,
+        Field(
+            description="no processor halts while a session trades, where the kernel grants it (root): it wakes late"
+        ),
+    ] = True
     instrument_check_s: Annotated[
         float, Field(gt=0, description="how often tick, lot and filters are compared with the venue's, real seconds")
     ] = 10.0

@@ -81,12 +81,16 @@ def send(connection: socket.socket, encoded: list[bytes], stamps: np.ndarray, ra
     clock, out = time.monotonic_ns, connection.sendall
     start = clock()
     if rate > 0:
-        step = 1e9 / rate
+        # In memory first: the file's pages may fault or wait for writeback, and not between a stamp and its frame.
+        step, sent, last = 1e9 / rate, np.ones(len(encoded), np.int64), len(encoded) - 1
         for i, frame in enumerate(encoded):
+            if i == last:
+                stamps[:] = sent
+                sent = stamps
             due = start + int(i * step)
             while clock() < due:
                 pass
-            stamps[i] = clock()
+            sent[i] = clock()
             out(frame)
     else:
         blob = b"".join(encoded)

@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numba.np.numpy_support import carray
 
-from bot4_live.kernels import address, pointer
+from bot4_live.kernels import address, entry_point, offset, pointer
 
 # What `scan` answers.
 MORE, FULL, CONTROL = 0, 1, 2  # more bytes are needed; the columns are full; a control frame lies at control_at
@@ -48,6 +48,9 @@ FRAMER = np.dtype(
         ("messages", "<i8"),  # since the beginning
         ("failed", "<i8"),  # the error, once there was one
     ]
+)
+_COUNT, _MESSAGES, _CONTROL, _CONTROL_AT, _CONTROL_LENGTH = (
+    offset(FRAMER, name) // 8 for name in ("count", "messages", "control", "control_at", "control_length")
 )
 
 
@@ -185,8 +188,10 @@ class Framer:
             self._state[column] = address(getattr(self, column))
         self._state["max_count"], self._state["max_message"] = max_count, max_message
         self._view = memoryview(self.buffer.data)
-        self._count = self._state["count"]
+        self._begins, self._lengths = self.starts.data, self.sizes.data  # whose items are ints
+        self._words = self._state.view(np.int64).data
         self.address = address(self._state)
+        self._scan, self._clear = entry_point(scan_at), entry_point(clear_at)
         self.free = self._view[: self._capacity]
 
     def scan(self, received: int) -> int:
@@ -194,33 +199,36 @@ class Framer:
 
         Call it again with 0 after FULL (messages taken, `clear` called) and after CONTROL (answered).
         """
-        return int(scan_at(self.address, received))
+        found: int = self._scan(self.address, received)
+        return found
 
     def clear(self) -> None:
         """Forget the messages, whose bytes may now be overwritten, and set `free` to where bytes go next."""
-        self.free = self._view[clear_at(self.address, SLACK // 2) : self._capacity]
+        self.free = self._view[self._clear(self.address, SLACK // 2) : self._capacity]
 
     @property
     def count(self) -> int:
         """Return how many messages were noted since `clear`."""
-        return int(self._count[0])
+        count: int = self._words[_COUNT]
+        return count
 
     @property
     def messages(self) -> int:
         """Return how many messages came since the beginning."""
-        return int(self._state["messages"][0])
+        messages: int = self._words[_MESSAGES]
+        return messages
 
     @property
     def control(self) -> tuple[int, bytes]:
         """Return (opcode, payload) of the control frame at which the scan stopped."""
-        s = self._state[0]
-        at = int(s["control_at"])
-        return int(s["control"]), bytes(self._view[at : at + int(s["control_length"])])
+        words = self._words
+        at = words[_CONTROL_AT]
+        return words[_CONTROL], bytes(self._view[at : at + words[_CONTROL_LENGTH]])
 
     def message(self, i: int) -> bytes:
         """Return a copy of one message's bytes."""
-        at = int(self.starts[i])
-        return bytes(self._view[at : at + int(self.sizes[i])])
+        at = self._begins[i]
+        return bytes(self._view[at : at + self._lengths[i]])
 
 
 def frame(opcode: int, payload: bytes, key: bytes) -> bytes:

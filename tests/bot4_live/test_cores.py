@@ -69,3 +69,25 @@ def test_processes_and_threads_of_a_pinned_loop_go_elsewhere():
             assert workers.submit(os.sched_getaffinity, 0).result() == set(others)
     finally:
         os.sched_setaffinity(0, before)
+
+
+def test_awake_where_the_kernel_grants_it(tmp_path, monkeypatch):
+    """The request is four bytes, zero microseconds, and holds for as long as the file is open."""
+    device = tmp_path / "cpu_dma_latency"
+    device.write_bytes(b"none")
+    monkeypatch.setattr(cores, "LATENCY", device)
+
+    def held():
+        return any(os.path.realpath(f"/proc/self/fd/{fd}") == str(device) for fd in os.listdir("/proc/self/fd"))
+
+    with cores.kept_awake() as awake:
+        assert awake
+        assert held()
+        assert device.read_bytes() == bytes(4)
+    assert not held()
+    with cores.kept_awake(wanted=False) as awake:
+        assert not awake
+        assert not held()
+    device.unlink()
+    with cores.kept_awake() as awake:
+        assert not awake

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidURI
 
 from bot4_live.events import StaleCause
@@ -24,11 +24,11 @@ from bot4_live.market.live.meter import Meter
 from bot4_live.market.live.patience import Backoff, Breaker, Pacer, StreamTimes
 from bot4_live.market.live.status import State, public_url
 from bot4_live.market.venues.dialects import NO_CHANNEL, Channel, Dialect, VenueLimits
+from bot4_live.wire.event_socket import EventSocket
 
 log = logging.getLogger(__name__)
 
 MAX_FRAME = 16 << 20
-ROOM_S = 0.002  # how often a full journal is asked whether it has room again
 _TICK_S = 0.1  # how often silence, heartbeats and the sink's wishes are looked at, at least
 
 
@@ -210,7 +210,7 @@ class Connection:
             finally:
                 await socket.close()
 
-    async def _open(self) -> ClientConnection | None:
+    async def _open(self) -> EventSocket | None:
         """Return an open socket, or None when there is none or nobody wants one any more."""
         opening = asyncio.create_task(self._connect())
         stopping = asyncio.create_task(self._stopping.wait())
@@ -221,27 +221,28 @@ class Connection:
             await _cancel(opening)
         return None if opening.cancelled() else opening.result()
 
-    async def _connect(self) -> ClientConnection | None:
+    async def _connect(self) -> EventSocket | None:
         times = self._around.times
         try:
-            return await connect(
+            socket = await connect(
                 self.url,
+                create_connection=EventSocket,
                 compression=None,
                 proxy=None,  # a proxy of the environment is not for the market: it would see and delay every frame
                 ping_interval=times.ping_s,
                 ping_timeout=times.ping_timeout_s,
                 open_timeout=times.open_timeout_s,
                 close_timeout=1.0,
-                max_size=MAX_FRAME,
-                max_queue=1024,
             )
         except (OSError, TimeoutError, InvalidHandshake, InvalidMessage, InvalidURI) as error:
             self.tally.failures += 1
             self.tally.last_error = f"{public_url(self.url)} cannot be reached ({error})"
             log.warning("%s: %s", self.name, self.tally.last_error)
             return None
+        assert isinstance(socket, EventSocket)
+        return socket
 
-    def _spawn(self, work: Coroutine[Any, Any, None], socket: ClientConnection) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[Any, Any, None], socket: EventSocket) -> asyncio.Task[None]:
         """Start a task whose failure ends the connection and `run()`; without this it would go unheard."""
         task = asyncio.create_task(work)
 
@@ -253,39 +254,36 @@ class Connection:
         task.add_done_callback(done)
         return task
 
-    async def _read(self, socket: ClientConnection) -> None:
-        around, tally, meters = self._around, self.tally, self.meters
-        channel_of, take, now_ns, on_batch = self._dialect.channel, self._sink.frame, around.now_ns, around.on_batch
-        try:
-            while True:
-                while not around.room():
-                    self._heard = time.monotonic()
-                    await asyncio.sleep(ROOM_S)
-                raw = await socket.recv(decode=False)
-                recv_ns = now_ns()
-                mono_ns = time.monotonic_ns()
-                self._heard = mono_ns / 1e9
-                tally.frames += 1
-                tally.bytes += len(raw)
-                tally.last_frame_ns = recv_ns
-                channel = channel_of(raw)
-                if channel is NO_CHANNEL:
-                    self._control(raw)
-                else:
-                    meter = meters.get(channel)
-                    if meter is None:
-                        meter = meters[channel] = Meter()
-                    meter.hear(mono_ns)
-                    self._spoke = True
-                wishes = take(recv_ns, raw)
-                if wishes:
-                    self.send(wishes)
-                if on_batch is not None:
-                    on_batch()
-        except ConnectionClosed as closed:
-            self.tally.last_error = f"{public_url(self.url)}: {closed}"
-            if not self._stopping.is_set():
-                log.warning("%s: connection lost: %s", self.name, closed)
+    async def _read(self, socket: EventSocket) -> None:
+        """Let frames be taken as they come, until the connection ends."""
+        around = self._around
+        socket.start(self._take, max_message=MAX_FRAME, after=around.on_batch or _nothing, room=around.room)
+        await socket.ended()
+        closed = socket.protocol.close_exc
+        self.tally.last_error = f"{public_url(self.url)}: {closed}"
+        if not self._stopping.is_set():
+            log.warning("%s: connection lost: %s", self.name, closed)
+
+    def _take(self, raw: bytes) -> None:
+        """Take one frame: first what it says, then what it says of the connection."""
+        recv_ns = self._around.now_ns()
+        wishes = self._sink.frame(recv_ns, raw)
+        mono_ns, tally = time.monotonic_ns(), self.tally
+        self._heard = mono_ns / 1e9
+        tally.frames += 1
+        tally.bytes += len(raw)
+        tally.last_frame_ns = recv_ns
+        channel = self._dialect.channel(raw)
+        if channel is NO_CHANNEL:
+            self._control(raw)
+        else:
+            meter = self.meters.get(channel)
+            if meter is None:
+                meter = self.meters[channel] = Meter()
+            meter.hear(mono_ns)
+            self._spoke = True
+        if wishes:
+            self.send(wishes)
 
     def _control(self, raw: bytes) -> None:
         answer = self._dialect.answer(raw)
@@ -293,7 +291,7 @@ class Connection:
             self.send([answer])
         self.leaving |= self._dialect.leaving(raw)
 
-    async def _sender(self, socket: ClientConnection) -> None:
+    async def _sender(self, socket: EventSocket) -> None:
         """Send what waits, no faster than the venue takes it."""
         with contextlib.suppress(ConnectionClosed):
             while True:
@@ -304,7 +302,7 @@ class Connection:
                     await socket.send(self._outbox[0], text=True)
                     self._outbox.popleft()
 
-    async def _guard(self, socket: ClientConnection, cause: list[StaleCause]) -> None:
+    async def _guard(self, socket: EventSocket, cause: list[StaleCause]) -> None:
         """Ping, drop the connection when it is silent, end it when it is to stop."""
         tick_s = min(_TICK_S, self._silence_s / 4)
         pinged = looked = time.monotonic()
@@ -318,7 +316,7 @@ class Connection:
                 now = time.monotonic()
                 self._heard += max(now - looked - 2 * tick_s, 0.0)  # while this process stood still, nobody was silent
                 looked = now
-                if self._outbox or self._around.quiet():  # who has not asked yet need not be answered
+                if self._outbox or socket.waiting or self._around.quiet():  # nobody asked, or nobody listens
                     self._heard = now
                 if now - self._heard > self._silence_s:
                     self.tally.silences += 1
@@ -332,6 +330,10 @@ class Connection:
                 if self._heartbeat_s and now - pinged >= self._heartbeat_s and (ping := self._dialect.ping()):
                     pinged = now
                     await socket.send(ping, text=True)
+
+
+def _nothing() -> None:
+    """Run after frames where nobody wants to know of them."""
 
 
 async def _cancel(task: asyncio.Task[Any]) -> None:

@@ -18,11 +18,13 @@ from click.testing import CliRunner
 
 from bot4_live.benchmarks import hot_path, inputs, report, wire
 from bot4_live.benchmarks.inputs import event_log
+from bot4_live.benchmarks.places import Places, running_on
 from bot4_live.benchmarks.random_model import random_model
 from bot4_live.benchmarks.report import Noise, NoiseMeter, Result, best, own_time, percentiles
 from bot4_live.benchmarks.session import benchmark_bundle, recorded_session
 from bot4_live.cli import SUMMARIES
 from bot4_live.commands.bench import command
+from bot4_live.cores import Cores
 from bot4_live.events import Kind
 from bot4_live.features.batch import compute
 from bot4_live.features.registry import N_FEATURES
@@ -35,8 +37,8 @@ HOT_PATH = {
     "tick_us", "compile_s", "warm_start_s", "features", "validate_ns",
 }  # fmt: skip
 WIRE = {
-    "spin_us", "async_us", "tls_spin_us", "spin_feed_us", "websockets_us", "picows_us", "spin_msgs_per_s",
-    "spin_decisions_per_s", "async_msgs_per_s",
+    "spin_us", "async_us", "async_halting_us", "tls_spin_us", "spin_feed_us", "websockets_us", "picows_us",
+    "spin_msgs_per_s", "spin_decisions_per_s", "async_msgs_per_s",
 }  # fmt: skip
 RESULT = {"name", "metrics", "machine", "input", "runs", "quiet", "stolen_pct", "jitter_ratio"}
 
@@ -103,6 +105,19 @@ def test_the_compiled_path_decides_what_the_feed_decides(capture: Path, tmp_path
     assert len(commands[0]) > 10
     assert events[0] == events[1] == events[2]
     assert commands[0] == commands[1] == commands[2]
+
+
+def test_the_sender_has_a_core_of_its_own_where_it_can() -> None:
+    anywhere = Cores()
+    assert Places.of([3]) == Places(None, anywhere, anywhere)
+    two = Cores(None, frozenset({5}))
+    assert Places.of([2, 5]) == Places(frozenset({2}), two, two)
+    four = Places.of([0, 1, 2, 3])
+    assert four == Places(frozenset({0}), Cores(None, frozenset({1, 2, 3})), Cores(1, frozenset({2, 3})))
+    before = os.sched_getaffinity(0)
+    with running_on(Cores(min(before), frozenset(before))):
+        assert os.sched_getaffinity(0) == {min(before)}
+    assert os.sched_getaffinity(0) == before
 
 
 def test_the_table_is_readable(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
