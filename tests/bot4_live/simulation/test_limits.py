@@ -96,6 +96,9 @@ def test_a_fault_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
         FaultPlan.read(wrong)
 
 
+LIMITS = {"depth": (5, 50, 100, 500, 1000), "klines": (99, 100, 499, 500, 1000, 1001)}  # by which they weigh
+
+
 def paths() -> list[tuple[str, str]]:
     return [
         (found.method, found.path) for found in [*rest_market.routes(), *rest_history.routes(), *rest_trading.routes()]
@@ -108,7 +111,8 @@ async def test_the_table_of_weights_is_what_the_exchange_counts(serve: Any, symb
     async with serve() as client:
         used = 0
         for method, path in paths():
-            for more in [{"limit": n} for n in (5, 50, 100, 500, 1000)] if path.endswith("depth") else [{}]:
+            limits = LIMITS.get(path.rpartition("/")[2])
+            for more in [{"limit": n} for n in limits] if limits else [{}]:
                 await client.call(method, path, **symbol, **more)
                 now = int(client.headers["X-MBX-USED-WEIGHT-1M"])
                 weight, _ = cost(method, path, {**symbol, **more})
@@ -122,8 +126,9 @@ def test_the_weights_of_what_we_send_are_those_of_an_independent_client() -> Non
     public, private = api["fapiPublic"]["get"], api["fapiPrivate"]
     for name in ("time", "exchangeInfo", "trades"):
         assert cost("GET", f"/fapi/v1/{name}", {})[0] == public[name]
-    for levels, weight in public["depth"]["byLimit"]:
-        assert cost("GET", "/fapi/v1/depth", {"limit": levels})[0] == weight
+    for name in LIMITS:
+        for limit, weight in public[name]["byLimit"]:
+            assert cost("GET", f"/fapi/v1/{name}", {"limit": limit})[0] == weight
     for name in ("order", "allOrders", "userTrades", "income", "account", "balance", "positionRisk"):
         assert cost("GET", f"/fapi/v1/{name}", {"symbol": "BTCUSDT"})[0] == private["get"][name]
     assert cost("GET", "/fapi/v1/openOrders", {})[0] == private["get"]["openOrders"]["noSymbol"]
