@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from bot4_live.commands.feeds import command as feeds
 from bot4_live.commands.record import command as record
 from bot4_live.events import Flag, Kind
+from bot4_live.journal.client import JournalClient
 from bot4_live.journal.reader import Journal
 from bot4_live.market.capture import read_capture
 from bot4_live.market.feed_status import read
@@ -47,8 +48,12 @@ def digits(venue):
 
 def counted():
     """Return limits, and what was told last: `frames` of the connections that are open, `live` books."""
-    told = SimpleNamespace(frames=0, live=0)
-    return Limits(progress=lambda frames, live, *_: vars(told).update(frames=frames, live=live)), told
+    told = SimpleNamespace(frames=0, live=0, times=0)
+
+    def tell(frames, live, *_):
+        told.frames, told.live, told.times = frames, live, told.times + 1
+
+    return Limits(progress=tell), told
 
 
 def subscribed(venue):
@@ -285,6 +290,30 @@ async def test_a_recording_ends_in_time_however_often_its_listing_changes(shared
         recording = record_venue(settings, "binance_coinm", {venue.NAME: None}, settings.journal_dir, limits, **urls)
         result = await asyncio.wait_for(recording, 30)
     assert result.reconnects > 1
+
+
+async def test_while_the_journal_has_no_room_nothing_is_read_and_nothing_is_lost(
+    shared_data, settings, wait_until, monkeypatch
+):
+    room = []
+    monkeypatch.setattr(JournalClient, "room", property(lambda _: bool(room)))
+    venue = CoinM(shared_data / "captures" / "binance_coinm" / "btcusd_perp_20240808.gz", 500)
+    routes = [web.get("/stream", venue.stream), web.get("/dapi/v1/exchangeInfo", venue.info)]
+    async with serving([*routes, web.get("/dapi/v1/depth", venue.depth)]) as port:
+        urls = {"url": f"ws://127.0.0.1:{port}", "rest_url": f"http://127.0.0.1:{port}"}
+        limits, told = counted()
+        recording = asyncio.create_task(
+            record_venue(settings, "binance_coinm", {venue.NAME: None}, settings.journal_dir, limits, **urls)
+        )
+        await wait_until(lambda: recording.done() or venue.asked, 60)
+        told.times = 0
+        await wait_until(lambda: recording.done() or told.times == 3, 60)
+        assert told.frames == 0
+        room.append(True)
+        await wait_until(lambda: recording.done() or told.frames == venue.count, 60)
+        limits.stop.set()
+        await asyncio.wait_for(recording, 60)
+    assert verify_journal(settings.journal_dir).gaps == 0
 
 
 async def test_a_listing_that_ends_hides_no_change_of_the_others():
