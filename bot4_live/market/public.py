@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import time
 from dataclasses import dataclass
-from types import TracebackType
+from typing import Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -15,7 +15,7 @@ import orjson
 
 from bot4_live.clock import boottime_ns
 from bot4_live.execution.gateways.binance_usdm import instrument_of
-from bot4_live.execution.rest_budget import RestBudget, Throttled, Ticket
+from bot4_live.execution.rest_budget import Priority, RestBudget, Throttled, Ticket
 from bot4_live.execution.weights import cost
 from bot4_live.instrument import Instrument
 
@@ -62,94 +62,96 @@ class ExchangeClock:
     symbol: str
 
 
-class RateLimited(ConnectionError):
-    """The venue or the request budget wants no request now."""
-
-
-class PublicApi:
+class PublicRest:
     """Unsigned GETs over one keep-alive connection. Use as an async context manager; raises OSError with one line.
 
     What the venue counts is claimed from the budget that all processes share, and waits as long as that says.
     """
 
-    def __init__(self, rest_url: str, symbol: str, *, timeout_s: float = 5.0, budget: RestBudget | None = None) -> None:
-        """Name the endpoint; the budget is that of `rest_url` by default."""
-        self._base = rest_url.rstrip("/")
-        self._symbol = symbol
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._session: aiohttp.ClientSession | None = None
-        self._own_budget = budget is None
-        self.budget = RestBudget(self._base) if budget is None else budget
+    advice = ""  # what to do when it cannot be reached
 
-    async def __aenter__(self) -> PublicApi:
+    def __init__(self, url: str, *, timeout_s: float) -> None:
+        """Name the endpoint."""
+        self.url = url.rstrip("/")
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+
+    async def __aenter__(self) -> Self:
         """Open the session."""
+        self.budget = RestBudget(self.url)
         self._session = aiohttp.ClientSession(timeout=self._timeout)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Close it."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-        if self._own_budget:
-            self.budget.close()
+        await self._session.close()
+        self.budget.close()
 
-    async def _get(self, path: str, ticket: Ticket | None = None) -> bytes:
-        assert self._session is not None, "PublicApi is used outside its context"
+    async def claimed(self, path: str, weight: int, priority: Priority) -> bytes:
+        """Return the answer of a path that the venue counts, once the budget has room for it."""
+        told = 0.0
+        while True:
+            try:
+                ticket = self.budget.claim(weight, priority)
+                break
+            except Throttled as stop:
+                if stop.wait_s > 1.0 and time.monotonic() >= told:
+                    log.warning("GET %s%s waits %.1f s: %s", self.url, path, stop.wait_s, stop)
+                    told = time.monotonic() + LONGEST_NAP_S
+                await asyncio.sleep(min(stop.wait_s, LONGEST_NAP_S))  # a ban may be lifted, an exchange started anew
+        return await self.get(path, ticket)
+
+    async def get(self, path: str, ticket: Ticket | None = None) -> bytes:
+        """Return the answer of a path; the budget is told what it says of the claim, if there is one."""
         try:
-            async with self._session.get(f"{self._base}{path}") as response:
+            async with self._session.get(f"{self.url}{path}") as response:
                 body = await response.read()
                 if ticket is not None:
                     text = body[:500].decode(errors="replace") if response.status != 200 else ""
                     self.budget.note(ticket, response.status, response.headers, text=text)
-                if response.status != 200:
-                    kind = RateLimited if response.status in (418, 429) else ConnectionError
-                    raise kind(f"GET {self._base}{path}: HTTP {response.status} {body[:120]!r}")
-                return body
         except (TimeoutError, aiohttp.ClientError) as error:
             cause = "no answer in time" if isinstance(error, TimeoutError) else str(error)
             if isinstance(error, aiohttp.ClientConnectorError):
                 cause = error.os_error.strerror or cause
-            raise ConnectionError(f"{self._base} cannot be reached ({cause}); is the exchange running?") from None
+            raise ConnectionError(f"{self.url} cannot be reached ({cause}){self.advice}") from None
+        if response.status != 200:
+            raise ConnectionError(f"GET {self.url}{path}: HTTP {response.status} {body[:120]!r}")
+        return body
+
+
+class PublicApi(PublicRest):
+    """The public REST of Binance USD-M, or of the exchange that speaks its protocol."""
+
+    advice = "; is the exchange running?"
+
+    def __init__(self, rest_url: str, symbol: str, *, timeout_s: float = 5.0) -> None:
+        """Name the endpoint and the symbol that is asked about unless another is named."""
+        super().__init__(rest_url, timeout_s=timeout_s)
+        self._symbol = symbol
 
     async def depth(self, symbol: str | None = None) -> bytes:
         """Return the raw depth snapshot, of its own symbol or another, once the budget has room for it.
 
-        Raises RateLimited when the venue refuses it all the same; the next call then waits as long as it was told.
+        Raises OSError when the venue refuses it all the same; the next call then waits as long as it was told.
         """
-        ticket = await self._claim("/fapi/v1/depth", limit=SNAPSHOT_LEVELS)
-        return await self._get(f"/fapi/v1/depth?symbol={symbol or self._symbol}&limit={SNAPSHOT_LEVELS}", ticket)
+        path, levels = "/fapi/v1/depth", {"limit": SNAPSHOT_LEVELS}
+        query = f"symbol={symbol or self._symbol}&limit={SNAPSHOT_LEVELS}"
+        return await self.claimed(f"{path}?{query}", *cost("GET", path, levels))
 
     async def instrument(self, known: Instrument) -> Instrument:
         """Return the instrument as exchangeInfo has it: `known` when nothing has changed, else its next version.
 
         Raises ValueError when it is not traded, or for an answer that is no listing.
         """
-        body = await self._get("/fapi/v1/exchangeInfo", await self._claim("/fapi/v1/exchangeInfo"))
+        path = "/fapi/v1/exchangeInfo"
+        body = await self.claimed(path, *cost("GET", path, {}))
         try:
             return instrument_of(orjson.loads(body), known)
         except (orjson.JSONDecodeError, KeyError, TypeError):
-            raise ValueError(
-                f"{self._base}/fapi/v1/exchangeInfo: no listing of {known.symbol}: {body[:80]!r}"
-            ) from None
-
-    async def _claim(self, path: str, **params: str | int) -> Ticket:
-        weight, priority = cost("GET", path, params)
-        told = 0.0
-        while True:
-            try:
-                return self.budget.claim(weight, priority)
-            except Throttled as stop:
-                if stop.wait_s > 1.0 and time.monotonic() >= told:
-                    log.warning("GET %s%s waits %.1f s: %s", self._base, path, stop.wait_s, stop)
-                    told = time.monotonic() + LONGEST_NAP_S
-                await asyncio.sleep(min(stop.wait_s, LONGEST_NAP_S))  # a ban may be lifted, an exchange started anew
+            raise ValueError(f"{self.url}{path}: no listing of {known.symbol}: {body[:80]!r}") from None
 
     async def clock(self) -> ExchangeClock:
         """Return the simulated exchange's clock. Raises ValueError when the answer is not one."""
-        body = await self._get("/bot4/clock")
+        body = await self.get("/bot4/clock")
         try:
             answer = orjson.loads(body)
             said = ExchangeClock(
@@ -164,4 +166,4 @@ class PublicApi:
                 self.budget.set_clock(said.market_ns, boottime_ns(), said.speed_milli)
             return said
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-            raise ValueError(f"{self._base}/bot4/clock: not the clock of a simulated exchange: {body[:80]!r}") from None
+            raise ValueError(f"{self.url}/bot4/clock: not the clock of a simulated exchange: {body[:80]!r}") from None

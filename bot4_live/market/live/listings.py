@@ -8,28 +8,25 @@ weights are Binance's.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
-from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-import aiohttp
 import orjson
 
-from bot4_live.execution.rest_budget import Priority, RestBudget, Throttled
+from bot4_live.execution.rest_budget import Priority
 from bot4_live.instrument import Instrument, to_e8
 from bot4_live.market.live.pool import VENUES
 from bot4_live.market.numbers import decimals
+from bot4_live.market.public import PublicRest
 from bot4_live.market.venues.contracts import Contract, binance_coinm_contract, deribit_contract, okx_contract
 from bot4_live.market.venues.registry import COINS, Instruments
 from bot4_live.market.venues.symbols import canonical
 
 DEPTH_LEVELS = 1000
-LONGEST_NAP_S = 5.0
 Digits = tuple[int, int]  # of prices and of quantities
 
 
@@ -132,56 +129,23 @@ LISTINGS = _LISTINGS | {
 }
 
 
-class VenueRest:
-    """Public GETs of one venue over one keep-alive connection; an async context manager. Raises OSError, one line."""
+class VenueRest(PublicRest):
+    """The public REST of one venue."""
 
     def __init__(self, venue: str, url: str | None = None, *, timeout_s: float = 10.0) -> None:
         """Name the venue; `url` is its public address unless given."""
         self.venue, self.listing = venue, LISTINGS[venue]
-        self.url = (url or self.listing.url).rstrip("/")
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        super().__init__(url or self.listing.url, timeout_s=timeout_s)
         self._answers: dict[str, Any] = {}
-
-    async def __aenter__(self) -> VenueRest:
-        """Open the session."""
-        self._session = aiohttp.ClientSession(timeout=self._timeout)
-        self._budget = RestBudget(self.url)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        await self._session.close()
-        self._budget.close()
-
-    async def _get(self, path: str, weight: int, priority: Priority) -> bytes:
-        while True:
-            try:
-                ticket = self._budget.claim(weight, priority)
-                break
-            except Throttled as stop:
-                await asyncio.sleep(min(stop.wait_s, LONGEST_NAP_S))
-        try:
-            async with self._session.get(f"{self.url}{path}") as response:
-                body = await response.read()
-                text = body[:500].decode(errors="replace") if response.status != 200 else ""
-                self._budget.note(ticket, response.status, response.headers, text=text)
-        except (TimeoutError, aiohttp.ClientError) as error:
-            cause = "no answer in time" if isinstance(error, TimeoutError) else str(error)
-            raise ConnectionError(f"{self.url} cannot be reached ({cause})") from None
-        if response.status != 200:
-            raise ConnectionError(f"GET {self.url}{path}: HTTP {response.status} {body[:120]!r}")
-        return body
 
     async def depth(self, symbol: str) -> bytes:
         """Return Binance's raw depth snapshot of a symbol."""
         path = f"{self.listing.depth}?symbol={quote(symbol.upper())}&limit={DEPTH_LEVELS}"
-        return await self._get(path, self.listing.depth_weight, Priority.SNAPSHOT)
+        return await self.claimed(path, self.listing.depth_weight, Priority.SNAPSHOT)
 
     async def fetch(self, path: str) -> bytes:
         """Return the answer of a path, a snapshot of orders."""
-        return await self._get(path, 1, Priority.SNAPSHOT)
+        return await self.claimed(path, 1, Priority.SNAPSHOT)
 
     def forget(self) -> None:
         """Ask anew for what is listed."""
@@ -191,7 +155,7 @@ class VenueRest:
         """Return what the venue says of an instrument. Raises ValueError when it has none such."""
         path = self.listing.path(name)
         if path not in self._answers:
-            body = await self._get(path, self.listing.weight, Priority.QUERY)
+            body = await self.claimed(path, self.listing.weight, Priority.QUERY)
             try:
                 self._answers[path] = orjson.loads(body)
             except orjson.JSONDecodeError:
