@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bot4_live.safety.durable import write_bytes
 from bot4_platform.settings import DBT_DIR
 
 if TYPE_CHECKING:
@@ -141,12 +141,7 @@ def write_docs(target: Path, target_path: Path) -> Path:
         raise ValueError(f"dbt cannot document {DBT_DIR}: {result.exception}")
     target.mkdir(parents=True, exist_ok=True)
     page = target / "index.html"
-    staged = target / f".index.{os.getpid()}.html"
-    try:
-        shutil.copyfile(target_path / "static_index.html", staged)
-        os.replace(staged, page)
-    finally:
-        staged.unlink(missing_ok=True)
+    write_bytes(page, (target_path / "static_index.html").read_bytes())
     return page
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from bot4_live.safety.durable import write_bytes
 from bot4_live.settings import Settings
 from bot4_platform.operations.steps import POOLS
 from bot4_platform.settings import dagster_home
@@ -21,7 +22,7 @@ def prepare_home(settings: Settings) -> Path:
     wanted = dagster_yaml(settings).read_text()
     target = home / "dagster.yaml"
     if not target.exists() or target.read_text() != wanted:
-        target.write_text(wanted)
+        write_bytes(target, wanted.encode())  # another process may be reading it
     return home
 
 

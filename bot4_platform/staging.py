@@ -1,4 +1,4 @@
-"""Files on their way into the lake: written outside every reader's glob, then renamed, whole or not at all."""
+"""Files on their way to where they are read: written outside every reader's glob, then renamed, whole or not at all."""
 
 from __future__ import annotations
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import time
-import uuid
 from pathlib import Path
 
-from bot4_live.safety.durable import sync_path
+from bot4_platform import staging
 from bot4_platform.archive.remote import Remote
 from bot4_platform.archive.settings import ArchiveSettings
 from bot4_platform.archive.stub import Stub, read_stub
 
 # A reader has opened what it was given long before.
 GRACE_S = 60.0
-
-
 FOLDER = ".archive"
 
 
@@ -46,8 +42,7 @@ def put_back(path: Path, settings: ArchiveSettings) -> None:
     stub = read_stub(path)
     if stub is None:
         raise FileNotFoundError(errno.ENOENT, "neither here nor in the archive", str(path))
-    os.replace(fetch(stub, settings, path.parent / FOLDER, path.suffix), path)
-    sync_path(path.parent)
+    staging.publish(fetch(stub, settings, path.parent / FOLDER, path.suffix), path)
 
 
 def fetch(stub: Stub, settings: ArchiveSettings, folder: Path, suffix: str) -> Path:
@@ -57,14 +52,12 @@ def fetch(stub: Stub, settings: ArchiveSettings, folder: Path, suffix: str) -> P
         os.utime(kept)  # the use that counts
         return kept
     except FileNotFoundError:
-        folder.mkdir(parents=True, exist_ok=True)
-    _clear(folder)
+        pass
+    staged = staging.stage(folder, stub.sha256, suffix)
     make_room(folder, round(settings.cache_gb * 2**30) - stub.size)
-    staged = folder / f".{stub.sha256}.{uuid.uuid4().hex[:8]}.{os.getpid()}"
     try:
         Remote(settings).get(stub.key, stub.sha256, staged)
-        sync_path(staged)
-        os.replace(staged, kept)
+        staging.publish(staged, kept)
     finally:
         staged.unlink(missing_ok=True)
     return kept
@@ -89,11 +82,3 @@ def make_room(folder: Path, limit: int) -> int:
         path.unlink(missing_ok=True)
         total, removed = total - size, removed + 1
     return removed
-
-
-def _clear(folder: Path) -> None:
-    """Remove what killed fetches left."""
-    for left in folder.glob(".*"):
-        owner = re.search(r"\.(\d+)$", left.name)
-        if owner and not Path(f"/proc/{owner[1]}").exists():
-            left.unlink(missing_ok=True)

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -24,6 +22,7 @@ import zstandard
 
 from bot4_live.journal.locks import FileLock
 from bot4_live.safety.durable import sync_path, write_bytes
+from bot4_platform import staging
 
 FORMAT = 1
 CHUNK = 1 << 20
@@ -112,17 +111,12 @@ class Store:
         staged = self.scratch("object")
         digest = hashlib.sha256()
         try:
-            with staged.open("wb") as file:
-                with zstandard.ZstdCompressor(LEVEL, write_checksum=True).stream_writer(file, closefd=False) as packed:
-                    while chunk := source.read(CHUNK):
-                        digest.update(chunk)
-                        packed.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-            target = self.object_path(digest.hexdigest())
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(staged, target)
-            sync_path(target.parent)
+            pack = zstandard.ZstdCompressor(LEVEL, write_checksum=True)
+            with staged.open("wb") as file, pack.stream_writer(file, closefd=False) as packed:
+                while chunk := source.read(CHUNK):
+                    digest.update(chunk)
+                    packed.write(chunk)
+            staging.publish(staged, self.object_path(digest.hexdigest()))
         finally:
             staged.unlink(missing_ok=True)
         return digest.hexdigest(), True
@@ -197,10 +191,6 @@ class Store:
                 removed, size = removed + 1, size + path.stat().st_size
                 path.unlink()
         return removed, size
-
-    def free(self) -> int:
-        """Return the bytes left on the store's disk."""
-        return shutil.disk_usage(self.root).free
 
 
 def _digest(body: dict[str, Any]) -> str:

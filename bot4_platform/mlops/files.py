@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bot4_live.safety.durable import sync_path
+from bot4_platform import staging
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,9 +34,9 @@ def write(path: Path, frame: pl.DataFrame, about: dict[str, Any]) -> None:
     staged = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         frame.write_parquet(staged, compression="snappy", statistics=True)
-        _replace(staged, path)
+        staging.publish(staged, path)
         staged.write_text(json.dumps(about | {"rows": frame.height}, indent=1, sort_keys=True) + "\n")
-        _replace(staged, path.with_suffix(".json"))
+        staging.publish(staged, path.with_suffix(".json"))
     finally:
         staged.unlink(missing_ok=True)
 
@@ -52,9 +52,3 @@ def read(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     if frame.height != about["rows"]:
         raise ValueError(f"{path} and its facts are of two writes: materialize the asset {name} again")
     return frame, about
-
-
-def _replace(staged: Path, path: Path) -> None:
-    sync_path(staged)
-    os.replace(staged, path)
-    sync_path(path.parent)

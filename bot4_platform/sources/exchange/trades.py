@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot4_live.clock import DAY_NS, day_start_ns
-from bot4_live.safety.durable import sync_path
+from bot4_platform import staging
 from bot4_platform.lake import Lake, Written
 from bot4_platform.sources.errors import BadPage, SourceRefused, SourceUnavailable
 from bot4_platform.sources.exchange.candles import MS, opened
@@ -135,9 +135,7 @@ class Spool:
             number = len(list(self.folder.glob("*.parquet")))
             staged = self.folder / f"{number:06}.part"
             frame.write_parquet(staged, compression="snappy")
-            sync_path(staged)
-            staged.rename(staged.with_suffix(".parquet"))
-            sync_path(self.folder)
+            staging.publish(staged, staged.with_suffix(".parquet"))
         return frame
 
     def remove(self) -> None:
