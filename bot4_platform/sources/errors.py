@@ -30,12 +30,7 @@ class BadPage(ValueError):
 
 
 class Retry(Exception):
-    """An attempt that may be repeated, at the earliest after `after_s`; `asked` when the source itself said so."""
-
-    def __init__(self, text: str, after_s: float = 0.0, *, asked: bool = False) -> None:
-        """Take what happened and the time."""
-        super().__init__(text)
-        self.after_s, self.asked = after_s, asked
+    """An attempt that may be repeated."""
 
 
 def off(kind: str, name: str, variable: str) -> SourceOff:

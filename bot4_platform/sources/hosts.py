@@ -22,8 +22,6 @@ class Host:
     silent_until: float = 0.0
     next_at: float = 0.0
     last_failure: str = ""
-    requests: int = 0
-    refused: int = 0  # 429 and 418
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def turn(self, policy: HttpSettings, per_s: float) -> float:
@@ -45,13 +43,11 @@ class Host:
                 )
             at = max(now, self.silent_until, self.next_at)
             self.next_at = at + 1.0 / per_s
-            self.requests += 1
             return at - now
 
     def silence(self, seconds: float) -> None:
         """Ask nothing of it for `seconds` from now: its own wish (Retry-After of 429, 418 and 503)."""
         with self._lock:
-            self.refused += 1
             self.silent_until = max(self.silent_until, self.monotonic() + seconds)
 
     def failed(self, policy: HttpSettings, why: str) -> None:

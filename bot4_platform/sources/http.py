@@ -69,6 +69,7 @@ class PoliteSession(requests.Session):
         super().__init__()
         self.policy, self.per_s, self._hosts, self._sleep = policy, per_s or policy.per_s, hosts, sleep
         self.headers["User-Agent"] = USER_AGENT
+        self.hooks["response"].append(_leave_redirection)
 
     def host(self, url: str) -> Host:
         """Return what is known of an address's host."""
@@ -120,6 +121,12 @@ class PoliteSession(requests.Session):
             response.close()
             raise
         response._content = bytes(page)
+
+
+def _leave_redirection(response: requests.Response, *_: Any, **__: Any) -> None:
+    """Take a page that sends elsewhere for empty: requests would read all of it before it follows."""
+    if response.is_redirect:
+        response._content = b""
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
@@ -185,7 +192,7 @@ class SourceClient:
                 raise Retry(f"{host_of(url)} does not answer ({type(error).__name__})") from None
             status = response.status_code
             if status in ASKED_TO_WAIT or status >= 500:
-                raise Retry(f"{host_of(url)} answers {status}", asked=status in ASKED_TO_WAIT)
+                raise Retry(f"{host_of(url)} answers {status}")
             if status >= 400:
                 raise SourceRefused(f"{self.source}: {host_of(url)} refuses the request with {status}", status)
             return Page(response.content, status, response.headers)
@@ -207,9 +214,8 @@ def retrying(
     """
 
     def pause(state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome is not None else None
         step: float = min(policy.longest_wait_s, policy.first_wait_s * 2.0 ** (state.attempt_number - 1))
-        return max(error.after_s if isinstance(error, Retry) else 0.0, step * random.uniform(0.5, 1.0))
+        return step * random.uniform(0.5, 1.0)
 
     again = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(policy.attempts),

@@ -83,9 +83,13 @@ def get_blocks(node: Node, numbers: Sequence[int], *, whole: bool, now_ns: int) 
 
 def day_range(node: Node, day: str, head: int, now_ns: int) -> tuple[int, int]:
     """Return the first and last block of a UTC day up to `head`; an empty range (first > last) when there is none."""
-    start = day_start_ns(day)
-    first = _first_at(node, start, head, now_ns)
-    return first, _first_at(node, start + DAY_NS, head, now_ns, low=first) - 1
+    first = _first_at(node, day_start_ns(day), head, now_ns)
+    return first, last_of_day(node, day, head, now_ns, first)
+
+
+def last_of_day(node: Node, day: str, head: int, now_ns: int, low: int) -> int:
+    """Return the last block of a UTC day up to `head`; `low` is one that is not after it."""
+    return _first_at(node, day_start_ns(day) + DAY_NS, head, now_ns, low) - 1
 
 
 def _first_at(node: Node, at_ns: int, head: int, now_ns: int, low: int = 0) -> int:

@@ -23,6 +23,7 @@ from bot4_platform.sources.ethereum.blocks import (
     chunks,
     day_range,
     get_blocks,
+    last_of_day,
     linked,
     still_there,
 )  # fmt: skip
@@ -117,10 +118,9 @@ class _Day:
         head = self.node.block_number() - self.settings.confirmations
         taken_back = self._take_back()
         if self.blocks:
-            first = int(self.blocks[0]["block"])
-            last = (
-                day_range(self.node, self.day, head, self.now())[1] if self._open() else int(self.blocks[-1]["block"])
-            )
+            first, last = (int(self.blocks[at]["block"]) for at in (0, -1))
+            if self._open():
+                last = last_of_day(self.node, self.day, head, self.now(), last)
         else:
             first, last = day_range(self.node, self.day, head, self.now())
         result = DayResult(first, last, taken_back=taken_back)

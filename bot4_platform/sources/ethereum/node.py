@@ -21,7 +21,7 @@ TOO_MUCH = re.compile(
     r"more than \d+ results|block range|range (is )?too|response size|too many (results|logs|blocks)|query timeout|"
     r"max(imum)? .*(results|blocks|range)|exceeds? .*(range|limit of)|limited to .* (blocks|range)", re.IGNORECASE
 )  # fmt: skip
-BUSY = re.compile(r"rate|too many requests|capacity|busy|overload|throughput|try again|timed? ?out", re.IGNORECASE)
+BUSY = re.compile(r"\brate\b|too many requests|capacity|busy|overload|throughput|try again|timed? ?out", re.IGNORECASE)
 LIMIT_EXCEEDED = -32005  # Infura's, of both kinds; the text says which
 Call = tuple[str, list[Any]]
 
@@ -123,7 +123,7 @@ class Node:
         if TOO_MUCH.search(text):
             raise TooMuch(text)
         if code == LIMIT_EXCEEDED or BUSY.search(text) or code == -32603:
-            raise Retry(f"{host_of(self._url)} answers {code} ({text})", asked=code == LIMIT_EXCEEDED)
+            raise Retry(f"{host_of(self._url)} answers {code} ({text})")
         raise SourceRefused(f"{self.client.source}: {host_of(self._url)} refuses the call: {code} ({text})", 200)
 
 

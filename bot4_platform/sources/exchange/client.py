@@ -190,7 +190,7 @@ class HistoryClient:
             try:
                 return call()
             except (errors.RateLimitExceeded, errors.DDoSProtection):
-                raise Retry(f"{name} asks for silence", asked=True) from None
+                raise Retry(f"{name} asks for silence") from None
             except (errors.NetworkError, errors.ExchangeNotAvailable) as error:
                 raise Retry(f"{name} does not answer ({type(error).__name__})") from None
             except errors.BadSymbol as error:

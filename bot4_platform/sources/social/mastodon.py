@@ -18,7 +18,7 @@ from bot4_platform.sources.errors import BadPage, SourceRefused
 from bot4_platform.sources.http import SHOWN, Page, SourceClient, host_of
 from bot4_platform.sources.social.settings import SocialSettings
 from bot4_platform.sources.text import plain
-from bot4_platform.sources.validation import Rejected, check_rows
+from bot4_platform.sources.validation import FUTURE_NS, Rejected, check_rows
 
 PAGE = 40
 TEXT = 1000  # characters kept of a post
@@ -118,9 +118,14 @@ def parse_page(page: Page, now_ns: int) -> tuple[list[Status], list[Rejected], i
         raise BadPage("schema", "a timeline is a list of posts", page.content[:SHOWN])
     if len(raws) > 2 * PAGE:
         raise BadPage("too_large", f"{len(raws)} posts; {PAGE} were asked for", page.content[:SHOWN])
-    found = check_rows(raws, Status, now_ns=now_ns, event_ns=lambda post: post.created_at_ns)
-    # The ids of what was rejected count too, or the same page would come again.
-    newest = max((_id(raw) for raw in raws), default=0)
+    end = first_id(now_ns + FUTURE_NS)
+
+    def dated(post: Status) -> tuple[str, str] | None:
+        return ("future", f"its id {post.id} is of a time to come") if int(post.id) >= end else None
+
+    found = check_rows(raws, Status, now_ns=now_ns, event_ns=lambda post: post.created_at_ns, rules=[dated])
+    # The ids of what was rejected count too, or the same page would come again; not one behind which nothing would.
+    newest = max((number for raw in raws if (number := _id(raw)) < end), default=0)
     posts = sorted((post for post in found.rows if post.visibility == "public"), key=lambda post: int(post.id))
     return posts, found.rejected, newest
 

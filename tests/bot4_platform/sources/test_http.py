@@ -125,6 +125,18 @@ def test_an_enormous_page_is_cut_off(script: Script, client: Client) -> None:
     assert len(error.value.raw) == 65_536
 
 
+def test_a_page_that_sends_elsewhere_is_not_read(script: Script, client: Client) -> None:
+    taken: list[bool] = []
+
+    def whole(out: Any) -> None:
+        endless(out)
+        taken.append(True)
+
+    script.by_path = {"/old": [Answer(whole, 301, {"Location": "/new"})], "/new": [Answer(b"[5]")]}
+    assert client(page_mb=1).get(script.url + "/old").json() == [5]
+    assert (script.asked, taken) == (["/old", "/new"], [])
+
+
 def test_a_small_page_that_unpacks_to_a_large_one_is_cut_off(script: Script, client: Client) -> None:
     script.answers = [Answer(gzip.compress(bytes(8 << 20)), headers={"Content-Encoding": "gzip"})]
     with pytest.raises(BadPage, match="larger"):

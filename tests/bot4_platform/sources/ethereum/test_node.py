@@ -113,6 +113,11 @@ def test_a_call_that_is_refused_is_not_repeated(server: LocalNode) -> None:
     with pytest.raises(SourceRefused, match="-32601"):
         node_at(server).call("eth_notThere")
     assert len(server.seen) == 1
+    error = {"code": -32000, "message": "the method is deprecated"}  # no word of a rate
+    server.fail_next(Reply(json.dumps({"jsonrpc": "2.0", "id": 0, "error": error}).encode()))
+    with pytest.raises(SourceRefused, match="deprecated"):
+        node_at(server).chain_id()
+    assert len(server.seen) == 2
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,7 @@ GOOD = _status(POSTS[10])
     ("change", "rule"),
     [
         ({"id": 5}, "schema"), ({"id": "x"}, "schema"), ({"id": "9" * 30}, "schema"),
+        ({"id": "9" * 19}, "future"), ({"id": "9" * 19, "content": None}, "schema"),
         ({"created_at": "NaN"}, "not_finite"), ({"created_at": "2094-01-01T00:00:00Z"}, "future"),
         ({"created_at": "2024-08-08T99:00:00Z"}, "schema"),
         ({"content": None}, "schema"), ({"tags": "none"}, "schema"), ({"account": None}, "schema"),
