@@ -102,12 +102,6 @@ class Remote:
                 why = f"{key} is damaged in the archive: its bytes have another digest; restore it from a backup"
                 raise ArchiveError(errno.EIO, why, self.where)
 
-    def holds(self, key: str, sha256: str) -> bool:
-        """Return whether the object is there with exactly these bytes (all of it is read)."""
-        with self._talking("checking", key):
-            fs = self._fs()
-            return self._size(fs, key) is not None and self._digest(fs, key) == sha256
-
     def _size(self, fs: S3FileSystem, key: str) -> int | None:
         from pyarrow.fs import FileType
 

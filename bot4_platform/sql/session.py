@@ -95,9 +95,7 @@ def named(text: str, tables: Iterable[str]) -> set[str]:
 
 
 @contextmanager
-def open_session(
-    lake: Lake, *, memory_mb: int = 2048, threads: int | None = None, since: str = "", of: str = ""
-) -> Iterator[Session]:
+def open_session(lake: Lake, *, memory_mb: int = 2048, since: str = "", of: str = "") -> Iterator[Session]:
     """Open a session over `lake` as it is now. Raises FileNotFoundError when there is no lake.
 
     Archived days from `since` on (YYYY-MM-DD) are fetched, of the tables that the question `of` names. Raises
@@ -121,8 +119,6 @@ def open_session(
         connection.execute(f"SET memory_limit = '{memory_mb}MB'")
         connection.execute(f"SET temp_directory = '{spill}'")
         connection.execute("SET TimeZone = 'UTC'")
-        if threads:
-            connection.execute(f"SET threads = {threads}")
         root = str(lake.root.resolve()).replace("'", "''")
         given = str(lake.root).replace("'", "''")
         connection.execute(f"SET allowed_directories = ['{root}', '{given}', '{spill}']")

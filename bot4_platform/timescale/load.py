@@ -120,12 +120,6 @@ def append(settings: PostgresSettings, cursor: dbapi.Cursor, rows: pa.Table) -> 
     _ingest(settings, cursor, rows, "market_ticks", db_schema_name="market")
 
 
-def merge(settings: PostgresSettings, cursor: dbapi.Cursor, rows: pa.Table) -> tuple[int, Window | None]:
-    """Insert rows or correct those there; return how many were new or other, and their window."""
-    stage(settings, cursor, rows)
-    return _counted(cursor, _MERGE)
-
-
 def stage(settings: PostgresSettings, cursor: dbapi.Cursor, rows: pa.Table) -> None:
     """Put rows into the temporary table `incoming`, which goes with the transaction."""
     cursor.execute("create temp table incoming (like market.market_ticks) on commit drop")

@@ -20,7 +20,7 @@ def _check(suite: Suite) -> dg.AssetChecksDefinition:
         asset=suite.table,
         name=f"{suite.name}_suite",
         description=f"Great Expectations: {suite.about} {count} expectations; Data Docs say why each is there.",
-        blocking=suite.blocking,
+        blocking=True,
     )
     def run(context: dg.AssetCheckExecutionContext, bot4: Bot4Resource) -> dg.AssetCheckResult:
         """Judge one partition."""

@@ -47,12 +47,12 @@ def between(
     return Expectation("ColumnValuesToBeBetween", why, {"column": column, "min_value": low, "max_value": high} | more)
 
 
-def at_least(more: str, less: str, why: str, *, strictly: bool = False) -> Expectation:
-    """Expect column `more` to be at least (or above) column `less` in every row."""
+def at_least(more: str, less: str, why: str) -> Expectation:
+    """Expect column `more` to be at least column `less` in every row."""
     arguments = {
         "column_A": more,
         "column_B": less,
-        "or_equal": not strictly,
+        "or_equal": True,
         "ignore_row_if": "either_value_is_missing",
     }
     return Expectation("ColumnPairValuesAToBeGreaterThanB", why, arguments)
@@ -73,8 +73,8 @@ def like(column: str, pattern: str | Callable[[], str], why: str) -> Expectation
 class Suite:
     """A suite over `table`. `take` makes of one partition's rows what is judged; what it needs are `columns`.
 
-    `days`: how many of the newest days Data Docs show (0: all). `blocking`: a failure stops what is downstream.
-    `by_day`: the table is partitioned by day alone, so a day's sources are judged together.
+    `days`: how many of the newest days Data Docs show (0: all). `by_day`: the table is partitioned by day alone, so a
+    day's sources are judged together.
     """
 
     name: str
@@ -84,7 +84,6 @@ class Suite:
     take: Callable[[pl.DataFrame], pl.DataFrame] | None = None
     columns: tuple[str, ...] = ()
     days: int = 2
-    blocking: bool = True
     by_day: bool = False
 
     def frame(self, lake: Lake, partitions: Iterable[tuple[str, str]]) -> pl.DataFrame:

@@ -22,7 +22,6 @@ SLOT_S = 12
 EARLIER_S = 90_000  # between the empty blocks before the first: cheap to read past
 PARITY = 2**96
 OTHERS = 24  # addresses without a label
-GENESIS = "0x" + "0" * 64
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def test_every_table_that_an_asset_writes_has_a_suite_and_a_blocking_check() -> 
     for suite in SUITES:
         assert len(suite.expectations) >= 2
         checks = {key.name: graph.get_check_spec(key) for key in assets[suite.table].check_keys}
-        assert checks[f"{suite.name}_suite"].blocking is suite.blocking
+        assert checks[f"{suite.name}_suite"].blocking
         for one in suite.expectations:
             assert len(one.why) > 5
 
