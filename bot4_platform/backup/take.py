@@ -74,7 +74,7 @@ def take(
         raise FileNotFoundError(2, "there is no such account to back up", str(var / missing[0] if missing else var))
     with _naming(store), store.writing():
         work = _Work(var, store, [s.encode() for s in secrets if len(s) >= SECRET_LENGTH], verify, progress)
-        work.total = sum(source.real.stat().st_size for source in walk(var, units) if source.real.exists())
+        work.total = sum(map(_size, walk(var, units)))
         for turn in range(LAST_TIER + 1):
             work.take_tier(units, turn)
         if not work.files:
@@ -85,6 +85,14 @@ def take(
         store.publish(manifest)
         pruned = store.prune(keep)[0] if keep else 0
     return Taken(manifest, work.new, work.new_bytes, pruned, tuple(work.warnings))
+
+
+def _size(source: Source) -> int:
+    """Return the bytes of a file, 0 of one that has gone meanwhile."""
+    try:
+        return source.real.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 @contextmanager
