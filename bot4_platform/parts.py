@@ -5,8 +5,8 @@
 
 A partition's rows are those of the base and of the parts of the base's epoch. So one rename switches the whole set:
 a base of epoch E + 1 that holds all rows makes every part of E superfluous in the same instant. A reader lists the
-parts first and opens the base after; what it then finds is a state that there was, and `steady` says whether the base
-was replaced while it read. Parts that are superseded are removed after a grace, for readers that still have them.
+parts first and opens the base after; what it then finds is a state that there was, if the base is still the same one
+(`identity`) when it has read. Parts that are superseded are removed after a grace, for readers that still have them.
 """
 
 from __future__ import annotations

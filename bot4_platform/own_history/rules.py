@@ -9,11 +9,11 @@ from bot4_live.instrument import Instrument
 from bot4_platform.own_history.exact import counts, times
 from bot4_platform.own_history.layout import Kind, decimals
 from bot4_platform.own_history.reading import LINE, RAW
+from bot4_platform.sources.validation import EARLIEST_NS
 
 if TYPE_CHECKING:
     import polars as pl
 
-EARLIEST_NS = 1_230_768_000 * 10**9  # 2009: the genesis block
 RULE, REASON = "_rule", "_reason"
 SIDES = {"buy": False, "b": False, "bid": False, "sell": True, "s": True, "ask": True}
 

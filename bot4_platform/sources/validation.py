@@ -17,6 +17,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 FUTURE_NS = 5_000_000_000  # by which a source's clock may be ahead of ours
 NOT_FINITE = ("nan", "inf", "infinity")
 LARGEST_NS = 2**63 - 1
+EARLIEST_NS = 1_230_768_000 * 10**9  # 2009, the genesis block: before, nothing was traded or reported
 UNREADABLE = (msgspec.ValidationError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError)
 
 

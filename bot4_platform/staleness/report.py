@@ -38,9 +38,9 @@ def look(settings: Settings, now_ns: int, definitions: dg.Definitions | None = N
 def refused_answers(lake: Lake) -> dict[str, str]:
     """Return the newest quarantined answer of each source by its scope, in words."""
     found = {}
-    for day, scope in lake.partitions("source_quarantine"):  # in order of day
-        rows = lake.read("source_quarantine", day, scope, columns=["first_seen", "rule", "reason"])
-        if rows.height:
+    for day, scope in reversed(lake.partitions("source_quarantine")):
+        if scope not in found:
+            rows = lake.read("source_quarantine", day, scope, columns=["first_seen", "rule", "reason"])
             last = rows.sort("first_seen").row(-1, named=True)
             found[scope] = f"{last['rule']}, {last['reason']}"
     return found

@@ -1,23 +1,21 @@
 """Exchange history as assets, one partition a UTC day and market; backfill as many as you like, in any order."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from bot4_platform.checks import OWNERS
+from bot4_platform.defs.sources.common import teller
 from bot4_platform.operations.steps import SOURCE
 from bot4_platform.partitions import MARKET_DAYS, MarketDay, market_day
 from bot4_platform.resources import Bot4Resource
 
 if TYPE_CHECKING:
     from bot4_platform.sources.exchange.client import HistoryClient
-    from bot4_platform.sources.progress import Progress
 
 POOL = "exchange_history"  # one at a time: the venue counts requests by address
-# The client retries each request itself; this is for a venue that was away for longer.
-RETRIES = SOURCE
 COMMON: dict[str, Any] = {"group_name": "history", "owners": OWNERS, "kinds": {"ccxt", "parquet"}, "code_version": "1"}
 
 
@@ -54,7 +52,7 @@ def _client(part: MarketDay, bot4: Bot4Resource) -> "Iterator[HistoryClient]":
     ],
     partitions_def=MARKET_DAYS,
     pool=POOL,
-    retry_policy=RETRIES,
+    retry_policy=SOURCE,
 )
 def history_candles(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> Iterator[dg.MaterializeResult]:
     """Fetch the closed minutes of the day."""
@@ -85,7 +83,7 @@ def history_candles(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> It
 
 
 @dg.asset(
-    partitions_def=MARKET_DAYS, pool=POOL, retry_policy=RETRIES,
+    partitions_def=MARKET_DAYS, pool=POOL, retry_policy=SOURCE,
     description="Public trades of the venue's own history by ccxt (Binance: aggregate trades), price in ticks, "
     "quantity in lots. A day that was interrupted goes on after its last id.",
     **COMMON,
@@ -107,7 +105,7 @@ def history_trades(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.
 
 
 @dg.asset(
-    partitions_def=MARKET_DAYS, pool=POOL, retry_policy=RETRIES,
+    partitions_def=MARKET_DAYS, pool=POOL, retry_policy=SOURCE,
     description="Funding rates settled on the day, as the venue's history has them: digits and decimals, exact. Known "
     "a minute after the settlement. A market without funding has an empty partition.",
     **COMMON,
@@ -125,11 +123,6 @@ def history_funding(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg
         metadata=written(done.funding)
         | {"requests": done.requests, "quarantined": done.rejected, "rates": table(("settled", "rate"), rates)}
     )
-
-
-def teller(context: dg.AssetExecutionContext) -> "Callable[[Progress], None]":
-    """Return what writes progress into the run's log."""
-    return lambda progress: context.log.info(str(progress))
 
 
 def by_rule(rejected: list[Any]) -> dict[str, Any]:

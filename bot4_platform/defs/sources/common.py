@@ -9,7 +9,6 @@ import dagster as dg
 
 from bot4_platform.checks import day_check
 from bot4_platform.lake import Lake, Written
-from bot4_platform.operations.steps import SOURCE
 from bot4_platform.resources import Bot4Resource
 from bot4_platform.settings import platform_settings
 from bot4_platform.sources.errors import BadPage, SourceOff, SourceRefused, SourceUnavailable, off
@@ -17,10 +16,10 @@ from bot4_platform.sources.progress import Progress
 from bot4_platform.sources.switched import switched_on
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from bot4_platform.sources.http import SourceClient
 
-# A source that does not answer is asked again within the run; what one wait does not mend waits for the next run.
-RETRIES = SOURCE
 VARIABLES = {
     "ethereum": ("on-chain", "BOT4_PLATFORM__SOURCES__ETHEREUM__URL"),
     "news": ("news", "BOT4_PLATFORM__SOURCES__NEWS__FEEDS"),
@@ -67,8 +66,21 @@ def partition_metadata(lake: Lake, table: str, day: str, scope: str) -> dict[str
     """Return the metadata of a partition as it lies in the lake."""
     from bot4_platform.reporting import written
 
-    path = lake.path(table, day, scope)
-    return written(Written(path, lake.read(table, day, scope, columns=["id"]).height, path.stat().st_size))
+    rows, here = lake.read(table, day, scope, columns=["id"]).height, lake.files(table, day, scope)
+    return written(Written(lake.path(table, day, scope), rows, sum(path.stat().st_size for path in here)))
+
+
+def write_signals(
+    lake: Lake, table: str, day: str, scope: str, rows: list[dict[str, Any]]
+) -> "tuple[pl.DataFrame, dict[str, Any]]":
+    """Write the quarters of a day; return them and the metadata of the partition."""
+    import polars as pl
+
+    from bot4_platform.reporting import written
+    from bot4_platform.tables import TABLES
+
+    frame = pl.DataFrame(rows, schema=TABLES[table].schema())
+    return frame, written(lake.write(table, day, scope, frame))
 
 
 def sound_rows(

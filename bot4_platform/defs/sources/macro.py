@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from bot4_platform.checks import OWNERS, day_check
-from bot4_platform.defs.sources.common import RETRIES, asked, now_ns, sound_rows, teller
+from bot4_platform.defs.sources.common import asked, now_ns, sound_rows, teller
+from bot4_platform.operations.steps import SOURCE
 from bot4_platform.partitions import DAYS
 from bot4_platform.resources import Bot4Resource
 from bot4_platform.settings import platform_settings
@@ -26,7 +27,7 @@ TABLES = {
         for name, about in TABLES.items()
     ],
     partitions_def=DAYS,
-    retry_policy=RETRIES,
+    retry_policy=SOURCE,
     pool="source_macro",
 )  # fmt: skip
 def macro_day(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> Iterator[dg.MaterializeResult]:

@@ -3,7 +3,8 @@
 import dagster as dg
 
 from bot4_platform.checks import OWNERS
-from bot4_platform.defs.sources.common import RETRIES, asked, now_ns, partition_metadata, sound_rows, teller
+from bot4_platform.defs.sources.common import asked, now_ns, partition_metadata, sound_rows, teller, write_signals
+from bot4_platform.operations.steps import SOURCE
 from bot4_platform.partitions import DAYS
 from bot4_platform.resources import Bot4Resource
 from bot4_platform.settings import platform_settings
@@ -15,7 +16,7 @@ from bot4_platform.settings import platform_settings
     owners=OWNERS,
     kinds={"rss", "parquet"},
     code_version="1",
-    retry_policy=RETRIES,
+    retry_policy=SOURCE,
     pool="source_news",
     description="Stories of RSS and Atom feeds, each once, with categories and an impact by declared rules. A feed "
     "holds its newest stories only: older days are read as far as it goes back.",
@@ -67,19 +68,15 @@ def news_items(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.Mate
 )
 def news_signals(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.MaterializeResult:
     """Count a day by quarters."""
-    import polars as pl
-
-    from bot4_platform import tables
-    from bot4_platform.reporting import written
     from bot4_platform.sources import signals
     from bot4_platform.sources.news.day import SCOPE, publication
 
     day, lake = str(context.partition_key), bot4.lake()
     lag = publication(platform_settings().sources.news).lag_ns
     rows = signals.news_signals(day, lake.read("news_items", day, SCOPE), now_ns() - lag, lag)
-    frame = pl.DataFrame(rows, schema=tables.TABLES["news_signals"].schema())
+    frame, metadata = write_signals(lake, "news_signals", day, SCOPE, rows)
     stories = {"stories": int(frame["stories"].sum()), "impact": float(frame["impact"].sum())}
-    return dg.MaterializeResult(metadata=written(lake.write("news_signals", day, SCOPE, frame)) | stories)
+    return dg.MaterializeResult(metadata=metadata | stories)
 
 
 CHECKS = [

@@ -6,7 +6,8 @@ from typing import Any
 import dagster as dg
 
 from bot4_platform.checks import OWNERS, day_check
-from bot4_platform.defs.sources.common import RETRIES, asked, now_ns, partition_metadata, sound_rows, teller
+from bot4_platform.defs.sources.common import asked, now_ns, partition_metadata, sound_rows, teller, write_signals
+from bot4_platform.operations.steps import SOURCE
 from bot4_platform.partitions import DAYS
 from bot4_platform.resources import Bot4Resource
 from bot4_platform.settings import platform_settings
@@ -37,7 +38,7 @@ SHOWN = {
         for name, about in TABLES.items()
     ],
     partitions_def=DAYS,
-    retry_policy=RETRIES,
+    retry_policy=SOURCE,
     pool="source_ethereum",
 )  # fmt: skip
 def ethereum_day(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> Iterator[dg.MaterializeResult]:
@@ -120,10 +121,7 @@ def rows_are_on_the_chain(context: dg.AssetCheckExecutionContext, bot4: Bot4Reso
 )
 def onchain_signals(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.MaterializeResult:
     """Count a day by quarters."""
-    import polars as pl
-
-    from bot4_platform import tables
-    from bot4_platform.reporting import line_plot, written
+    from bot4_platform.reporting import line_plot
     from bot4_platform.sources import signals
     from bot4_platform.sources.ethereum.day import SCOPE, SLOT_NS
 
@@ -132,8 +130,7 @@ def onchain_signals(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg
         lake.read(name, day, SCOPE) for name in ("onchain_transfers", "dex_swaps", "stablecoin_supply", "chain_blocks")
     )
     rows = signals.onchain_signals(day, transfers, swaps, supply, blocks, SLOT_NS)
-    frame = pl.DataFrame(rows, schema=tables.TABLES["onchain_signals"].schema())
-    metadata = written(lake.write("onchain_signals", day, SCOPE, frame))
+    frame, metadata = write_signals(lake, "onchain_signals", day, SCOPE, rows)
     if frame.height > 1:
         at = ((frame["event_ns"] - frame["event_ns"][0]) / 1e9).to_numpy()
         lines = {

@@ -3,7 +3,8 @@
 import dagster as dg
 
 from bot4_platform.checks import OWNERS
-from bot4_platform.defs.sources.common import RETRIES, asked, now_ns, partition_metadata, sound_rows, teller
+from bot4_platform.defs.sources.common import asked, now_ns, partition_metadata, sound_rows, teller, write_signals
+from bot4_platform.operations.steps import SOURCE
 from bot4_platform.partitions import DAYS
 from bot4_platform.resources import Bot4Resource
 from bot4_platform.settings import platform_settings
@@ -15,7 +16,7 @@ from bot4_platform.settings import platform_settings
     owners=OWNERS,
     kinds={"mastodon", "parquet"},
     code_version="1",
-    retry_policy=RETRIES,
+    retry_policy=SOURCE,
     pool="source_social",
     description="Public posts by hashtag, their authors digests, scored by an offline lexicon or a local model; what "
     "looks like spam is marked by what came before it.",
@@ -57,20 +58,16 @@ def social_posts(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.Ma
 )
 def social_signals(context: dg.AssetExecutionContext, bot4: Bot4Resource) -> dg.MaterializeResult:
     """Count a day by quarters."""
-    import polars as pl
-
-    from bot4_platform import tables
-    from bot4_platform.reporting import written
     from bot4_platform.sources import signals
     from bot4_platform.sources.social.day import SCOPE, publication
 
     day, lake = str(context.partition_key), bot4.lake()
     lag = publication(platform_settings().sources.social).lag_ns
     rows = signals.social_signals(day, lake.read("social_posts", day, SCOPE), now_ns() - lag, lag)
-    frame = pl.DataFrame(rows, schema=tables.TABLES["social_signals"].schema())
+    frame, metadata = write_signals(lake, "social_signals", day, SCOPE, rows)
     everything = frame.filter(frame["coin"] == "ALL")
     counts = {"posts": int(everything["posts"].sum()), "spam": int(everything["spam"].sum())}
-    return dg.MaterializeResult(metadata=written(lake.write("social_signals", day, SCOPE, frame)) | counts)
+    return dg.MaterializeResult(metadata=metadata | counts)
 
 
 CHECKS = [

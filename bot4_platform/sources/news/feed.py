@@ -14,11 +14,10 @@ from typing import Any
 from bot4_platform.sources.errors import BadPage
 from bot4_platform.sources.http import SHOWN
 from bot4_platform.sources.text import plain
-from bot4_platform.sources.validation import FUTURE_NS, Rejected, raw_bytes
+from bot4_platform.sources.validation import EARLIEST_NS, FUTURE_NS, Rejected, raw_bytes
 
 TITLE, SUMMARY = 500, 2000  # characters kept
 MOST_ENTRIES = 5000
-EARLIEST_NS = 1_230_768_000 * 10**9  # 2009: before, nothing was news of ours
 ENCODING = re.compile(rb"""<\?xml[^>]{0,100}encoding\s*=\s*["']\s*([A-Za-z0-9._-]{1,40})""")
 READ = {b"utf-8", b"utf8", b"utf-16", b"us-ascii", b"ascii", b"iso-8859-1", b"iso-8859-15", b"windows-1252", b"latin-1"}
 TRACKING = re.compile(r"[?&](utm_[a-z]+|ref|source)=[^&#]*")
