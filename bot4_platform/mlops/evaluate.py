@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,22 @@ class Trained:
     fold_skill: list[float]
     fold_reference: list[float]
     evidence: dict[str, Any]  # plain JSON values; the same data give the same
+
+    @cached_property
+    def images(self) -> dict[str, bytes]:
+        """Plots by name, PNG; drawn once, for MLflow and Dagster alike."""
+        from bot4_platform.mlops import plots
+
+        curves = self.curves
+        return {
+            "importance": plots.importance(list(self.spec.features), self.model.importance),
+            "prediction": plots.prediction(curves.outcome, self.forecast),
+            "calibration": plots.calibration(curves.outcome, self.forecast),
+            "skill_over_time": plots.skill_over_time(
+                curves.start_ns, curves.outcome, self.forecast, self.reference, curves.weight
+            ),
+            "folds": plots.folds(self.fold_skill, self.fold_reference),
+        }
 
 
 def outer_split(data: Dataset, policy: Policy, horizon_ns: int) -> Fold:

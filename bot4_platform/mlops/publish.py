@@ -16,7 +16,7 @@ import numpy as np
 from bot4_live.features.registry import layout_hash
 from bot4_live.models import bundle
 from bot4_live.settings import Settings
-from bot4_platform.mlops import plots, registry
+from bot4_platform.mlops import registry
 from bot4_platform.mlops.dataset import Dataset
 from bot4_platform.mlops.evaluate import Trained
 from bot4_platform.mlops.registry import TAG, Version
@@ -117,23 +117,9 @@ def _log(found: MlflowClient, run_id: str, trained: Trained) -> None:
     found.log_batch(run_id, metrics=metrics, params=[Param(name, str(value)) for name, value in params.items()])
     found.log_dict(run_id, evidence, "evidence.json")
     with tempfile.TemporaryDirectory(prefix="bot4-plots-") as work:
-        for name, image in trained_plots(trained).items():
+        for name, image in trained.images.items():
             (Path(work) / f"{name}.png").write_bytes(image)
         found.log_artifacts(run_id, work, "plots")
-
-
-def trained_plots(trained: Trained) -> dict[str, bytes]:
-    """Return the plots of a model by name, PNG."""
-    curves = trained.curves
-    return {
-        "importance": plots.importance(list(trained.spec.features), trained.model.importance),
-        "prediction": plots.prediction(curves.outcome, trained.forecast),
-        "calibration": plots.calibration(curves.outcome, trained.forecast),
-        "skill_over_time": plots.skill_over_time(
-            curves.start_ns, curves.outcome, trained.forecast, trained.reference, curves.weight
-        ),
-        "folds": plots.folds(trained.fold_skill, trained.fold_reference),
-    }
 
 
 def describe(trained: Trained) -> str:

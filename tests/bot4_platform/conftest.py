@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,3 +176,38 @@ def run_check() -> Callable[..., bool]:
         return found[0].passed
 
     return run
+
+
+@pytest.fixture(scope="session")
+def usdm_journal(usdm_capture: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The journal of the USD-M capture, of the account `test`, imported once; to be read, or copied."""
+    from bot4_live.market.import_capture import import_capture
+
+    folder = tmp_path_factory.mktemp("usdm") / "journal"
+    import_capture(usdm_capture, folder, account="test")
+    return folder
+
+
+PARSED = "partial_parse.msgpack"  # in which dbt keeps what it parsed
+
+
+@pytest.fixture(scope="session")
+def parse_dbt(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """Return what spares a dbt target folder three seconds: the project parsed for duckdb, once for all tests."""
+    from bot4_platform import dbt_runner
+
+    made = tmp_path_factory.mktemp("dbt")
+    # The target is part of what dbt goes by: what was parsed for another, or for none, is parsed again.
+    assert dbt_runner._invoke(["parse", "--target", "duckdb"], made, {}).success
+
+    def copy(folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(made / PARSED, folder / PARSED)
+
+    return copy
+
+
+@pytest.fixture
+def quick_dbt(settings: Settings, parse_dbt: Callable[[Path], None]) -> None:
+    """Let the account's first build of dbt find the project parsed."""
+    parse_dbt(settings.root / "dbt")

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from bot4_live.market.import_capture import import_capture
 from bot4_live.settings import Settings
 from bot4_platform.lake import Lake
 from bot4_platform.partitions import MarketDay
 from bot4_platform.run import materialize
 
-pytestmark = pytest.mark.capture
+pytestmark = [pytest.mark.capture, pytest.mark.usefixtures("quick_dbt")]
 
 TODAY = MarketDay("2024-08-08", "binance_usdm:BTCUSDT")
 TOMORROW = TODAY.shifted(1)
 
 
-def test_counts_candles_and_the_events_past_midnight(settings: Settings, usdm_capture: Path) -> None:
-    import_capture(usdm_capture, settings.journal_dir, account=settings.account)
+def test_counts_candles_and_the_events_past_midnight(settings: Settings, usdm_journal: Path) -> None:
+    shutil.copytree(usdm_journal, settings.journal_dir)
     assets = ["raw_segments", "trades", "quotes", "depth", "quarantine", "stg_trades", "candles_1m", "minute_profiles"]
     summary = materialize(assets, [TODAY, TOMORROW], settings)
     summary.raise_for_failure()

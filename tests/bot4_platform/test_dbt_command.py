@@ -36,6 +36,7 @@ def trades(*rows: tuple[int, int]) -> pl.DataFrame:
     )
 
 
+@pytest.mark.usefixtures("quick_dbt")
 def test_ages_are_those_of_the_data(settings: Settings) -> None:
     lake = Lake(settings.lake_dir)
     lake.write("trades", *TODAY, trades((0, 1), (24 * 60 * MINUTE - 5 * 10**9, 2)))
@@ -56,6 +57,7 @@ def test_ages_are_those_of_the_data(settings: Settings) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_dbt")
 def test_the_page_has_every_model(settings: Settings, run_check: Any) -> None:
     materialize(["dbt_docs"], [], settings).raise_for_failure()
     page = settings.root / "dbt_docs" / "index.html"

@@ -29,12 +29,13 @@ Sql = Callable[[Lake], dict[str, pl.DataFrame]]
 
 
 @pytest.fixture(scope="module")
-def candles(tmp_path_factory: pytest.TempPathFactory) -> Sql:
+def candles(tmp_path_factory: pytest.TempPathFactory, parse_dbt: Callable[[Path], None]) -> Sql:
     """Return what makes the candles of all intervals of a lake's day, by the SQL that dbt compiled of its models."""
     folder = tmp_path_factory.mktemp("compiled")
     lake = Lake(folder / "lake")
     lake.write("trades", *DAY, TABLES["trades"].empty())
     names = [table_of(interval) for interval in INTERVALS]
+    parse_dbt(folder / "dbt")
     outcomes = dbt_runner.build(lake.root, folder, *DAY, target_path=folder / "dbt", select=names)
     assert all(outcome.ok for outcome in outcomes)
     models = folder / "dbt" / "compiled" / "bot4" / "models"

@@ -41,7 +41,7 @@ def train_and_register(context: dg.AssetExecutionContext, bot4: Bot4Resource, na
     from bot4_platform.mlops import dataset, plots, registry
     from bot4_platform.mlops.config import load_models, load_policy
     from bot4_platform.mlops.evaluate import train
-    from bot4_platform.mlops.publish import describe, publish, summary, trained_plots
+    from bot4_platform.mlops.publish import describe, publish, summary
 
     settings, specs = bot4.settings(), load_models()
     baseline = next(spec for spec in specs.values() if spec.role == "baseline")
@@ -55,5 +55,5 @@ def train_and_register(context: dg.AssetExecutionContext, bot4: Bot4Resource, na
         "mlflow_run": version.run_id,
         "scores": dg.MetadataValue.md(describe(trained)),
     }
-    images = {key: plots.markdown(key, image) for key, image in trained_plots(trained).items()}
+    images = {key: plots.markdown(key, image) for key, image in trained.images.items()}
     return dg.MaterializeResult(metadata=metadata | summary(trained) | images)

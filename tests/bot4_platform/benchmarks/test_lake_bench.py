@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -37,7 +39,15 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return points
 
 
-def test_the_command_finds_and_runs_it() -> None:
+def test_the_command_finds_and_runs_it(monkeypatch: pytest.MonkeyPatch, parse_dbt: Callable[[Path], None]) -> None:
+    build = benchmark.dbt_candles
+
+    def parsed(lake: Lake, folder: Path, **given: Any) -> Any:
+        if not (folder / "dbt").exists():
+            parse_dbt(folder / "dbt")
+        return build(lake, folder, **given)
+
+    monkeypatch.setattr(benchmark, "dbt_candles", parsed)
     done = CliRunner().invoke(bench.command, ["lake", "--rows", "20000", "--runs", "1", "--json"])
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)

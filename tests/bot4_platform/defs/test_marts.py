@@ -139,13 +139,13 @@ TOO_MUCH = {
 
 
 def test_a_sum_beyond_64_bits_is_an_error(settings: Settings, tmp_path: Path) -> None:
-    lake = Lake(settings.lake_dir)
+    lake, target = Lake(settings.lake_dir), settings.root / "dbt"
     for i, (what, rows) in enumerate(TOO_MUCH.items()):
         out = tmp_path / f"out{i}"
         out.mkdir()
         numbered = [row | {"trade_id": number} for number, row in enumerate(rows, 1)]
         lake.write("trades", *TODAY, frame("trades", numbered))
-        outcomes = dbt_runner.build(lake.root, out, *TODAY, target_path=tmp_path / "dbt", select=["candles_5m"])
+        outcomes = dbt_runner.build(lake.root, out, *TODAY, target_path=target, select=["candles_5m"])
         of = {outcome.unique_id.rpartition(".")[2]: outcome for outcome in outcomes}
         assert not of["candles_5m"].ok, what
         failed = next(outcome.message for outcome in outcomes if outcome.status == "error")
@@ -165,18 +165,18 @@ def test_extreme_but_possible_values(settings: Settings, tmp_path: Path) -> None
         {"at": 24 * HOUR - 1, "trade_id": 2**63 - 1, "price": 1, "qty": 2**63 - 1},
     ]  # fmt: skip
     lake.write("trades", *TODAY, frame("trades", rows[1:3]))
-    check_candles(lake, tmp_path)
+    check_candles(settings, tmp_path)
     lake.write("trades", *TODAY, frame("trades", [rows[0]]))
-    check_candles(lake, tmp_path)
+    check_candles(settings, tmp_path)
     lake.write("trades", *TODAY, frame("trades", [rows[3]]))
-    check_candles(lake, tmp_path)
+    check_candles(settings, tmp_path)
 
 
-def check_candles(lake: Lake, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def check_candles(settings: Settings, tmp_path: Path) -> None:
+    lake, out = Lake(settings.lake_dir), tmp_path / "out"
     out.mkdir(exist_ok=True)
     names = [table_of(interval) for interval in INTERVALS]
-    outcomes = dbt_runner.build(lake.root, out, *TODAY, target_path=tmp_path / "dbt", select=names)
+    outcomes = dbt_runner.build(lake.root, out, *TODAY, target_path=settings.root / "dbt", select=names)
     assert [outcome for outcome in outcomes if not outcome.ok] == []
     trades = lake.read("trades", *TODAY)
     for interval in INTERVALS:

@@ -11,9 +11,9 @@ from bot4_live.models.current import load_current, read_current
 from bot4_live.settings import Settings
 from bot4_platform.bundles.export import export, fetch
 from bot4_platform.mlops import evidence, registry
-from bot4_platform.mlops.config import Policy, load_models, load_policy
+from bot4_platform.mlops.config import load_models, load_policy
 from bot4_platform.mlops.dataset import Dataset
-from bot4_platform.mlops.evaluate import train
+from bot4_platform.mlops.evaluate import Trained, train
 from bot4_platform.mlops.gates import sanity, skilled
 from bot4_platform.mlops.promote import Decision, promote, rollback, sole_writer
 from bot4_platform.mlops.publish import publish
@@ -26,11 +26,29 @@ MODELS, POLICY = load_models(), load_policy()
 MODEL = MODELS["baseline"].registered_model
 
 
-def run(settings: Settings, mlflow: "MlflowClient", data: Dataset, policy: Policy = POLICY) -> Decision:
-    """Train and register both models on `data`, then promote."""
-    for spec in MODELS.values():
-        publish(settings, mlflow, train(spec, MODELS["baseline"], data, policy), data, "test")
-    return promote(settings, mlflow, MODEL, data, policy, "test")
+_trained: dict[tuple[str, str], Trained] = {}
+
+
+def anew(name: str, data: Dataset) -> Trained:
+    """Train a model."""
+    return train(MODELS[name], MODELS["baseline"], data, POLICY)
+
+
+def trained(name: str, data: Dataset) -> Trained:
+    """Train a model, once for all tests that have the same data."""
+    key = name, data.digest()
+    if key not in _trained:
+        _trained[key] = anew(name, data)
+    return _trained[key]
+
+
+def run(
+    settings: Settings, mlflow: "MlflowClient", data: Dataset, make: Callable[[str, Dataset], Trained] = trained
+) -> Decision:
+    """Register both models, trained on `data`, then promote."""
+    for name in MODELS:
+        publish(settings, mlflow, make(name, data), data, "test")
+    return promote(settings, mlflow, MODEL, data, POLICY, "test")
 
 
 def aliases(mlflow: "MlflowClient") -> dict[str, int]:
@@ -73,7 +91,7 @@ def test_without_more_than_the_baseline_knows_it_is_refused(
 
 def test_the_same_data_again_change_nothing(settings: Settings, mlflow: "MlflowClient", dataset: Build) -> None:
     first = run(settings, mlflow, dataset("planted"))
-    again = run(settings, mlflow, dataset("planted"))
+    again = run(settings, mlflow, dataset("planted"), anew)
     assert again.verdict == "unchanged"
     assert again.current == first.current
     assert len(registry.versions(mlflow, MODEL)) == 2
@@ -126,8 +144,8 @@ def test_an_alias_moved_by_hand_is_not_exported(settings: Settings, mlflow: "Mlf
 
 def test_a_damaged_artifact_is_refused(settings: Settings, mlflow: "MlflowClient", dataset: Build) -> None:
     data = dataset("planted")
-    for spec in MODELS.values():
-        version = publish(settings, mlflow, train(spec, MODELS["baseline"], data, POLICY), data, "test")
+    for name in MODELS:
+        version = publish(settings, mlflow, trained(name, data), data, "test")
     stored = registry.artifact_root(settings) / version.run_id / "artifacts" / "bundle" / "model.txt"
     stored.write_text(stored.read_text().replace("leaf_value=", "leaf_value=1"))
     decision = promote(settings, mlflow, MODEL, data, POLICY, "test")
@@ -138,7 +156,7 @@ def test_a_damaged_artifact_is_refused(settings: Settings, mlflow: "MlflowClient
 
 def test_each_limit_refuses_by_itself(settings: Settings, mlflow: "MlflowClient", dataset: Build) -> None:
     data = dataset("planted")
-    version = publish(settings, mlflow, train(MODELS["lightgbm"], MODELS["baseline"], data, POLICY), data, "test")
+    version = publish(settings, mlflow, trained("lightgbm", data), data, "test")
     candidate = fetch(mlflow, version, settings.models_dir)
     limits = {"size": ("max_bytes", 1000), "magnitude": ("max_abs_bp", 0.001), "latency": ("max_score_us", 1e-6),
               "blocks": ("min_blocks", 10_000), "skill": ("min_skill", 0.999),
@@ -155,7 +173,7 @@ def test_promotion_on_other_data_than_trained_is_refused(
 ) -> None:
     run(settings, mlflow, dataset("none"))
     data = dataset("planted")
-    publish(settings, mlflow, train(MODELS["lightgbm"], MODELS["baseline"], data, POLICY), data, "test")
+    publish(settings, mlflow, trained("lightgbm", data), data, "test")
     decision = promote(settings, mlflow, MODEL, dataset("planted", seed=8), POLICY, "test")
     assert decision.verdict == "refused"
     assert "same_data" in decision.why

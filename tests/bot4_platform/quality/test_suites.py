@@ -112,6 +112,7 @@ def test_a_column_that_is_gone_is_said_to_be_gone(settings: Settings) -> None:
     assert any("could not be computed" in text and "range_bp" in text for text in found.failed)
 
 
+@pytest.mark.usefixtures("quick_dbt")
 def test_a_failing_suite_blocks_what_is_made_of_the_table(
     settings: Settings, maker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

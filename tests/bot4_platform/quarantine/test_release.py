@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -73,7 +74,7 @@ class Account:
 
 
 @pytest.fixture(scope="module")
-def account(usdm_capture: Path, tmp_path_factory: pytest.TempPathFactory) -> Account:
+def account(usdm_capture: Path, tmp_path_factory: pytest.TempPathFactory, parse_dbt: Callable[[Path], None]) -> Account:
     """Import the capture's first minute with four bad frames, and materialize it once."""
     folder = tmp_path_factory.mktemp("release")
     settings = Settings(var=folder / "var", account="test")
@@ -95,6 +96,7 @@ def account(usdm_capture: Path, tmp_path_factory: pytest.TempPathFactory) -> Acc
     with gzip.open(capture, "wb", compresslevel=1) as out:
         out.writelines([*lines[:AT], *extra, *lines[AT:]])
     import_capture(capture, settings.journal_dir, account="test")
+    parse_dbt(settings.root / "dbt")
     materialize(ASSETS, [TODAY], settings).raise_for_failure()
     return Account(settings, first_id - 1)
 

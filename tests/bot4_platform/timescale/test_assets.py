@@ -58,7 +58,7 @@ def test_the_domain_is_part_of_services_alone(profile: str) -> None:
 
 
 @pytest.fixture
-def account(settings: Settings, maker: Any, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def account(settings: Settings, maker: Any, quick_dbt: None) -> Settings:
     """An account with a journal of forty seconds, its lake materialized up to features and marts."""
     from bot4_platform.run import materialize
 

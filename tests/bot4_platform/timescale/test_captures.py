@@ -43,12 +43,17 @@ def loaded_equal(settings: PostgresSettings, clock: Clock, days: dict[MarketDay,
     return sum(trades.height for trades in days.values())
 
 
-@pytest.mark.capture
-def test_the_capture_of_btcusdt(database: PostgresSettings, clock: Clock, usdm_capture: Path, tmp_path: Path) -> None:
-    from bot4_live.market.import_capture import import_capture
+@pytest.fixture(scope="module")
+def btcusdt(usdm_journal: Path) -> dict[MarketDay, pl.DataFrame]:
+    """Trades of the capture of USD-M, read once for all kinds of server."""
+    return market_days(usdm_journal)
 
-    import_capture(usdm_capture, tmp_path)
-    assert loaded_equal(database, clock, market_days(tmp_path)) == 21_313
+
+@pytest.mark.capture
+def test_the_capture_of_btcusdt(
+    database: PostgresSettings, clock: Clock, btcusdt: dict[MarketDay, pl.DataFrame]
+) -> None:
+    assert loaded_equal(database, clock, btcusdt) == 21_313
 
 
 @pytest.mark.slow

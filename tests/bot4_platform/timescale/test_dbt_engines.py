@@ -5,6 +5,7 @@ Real captures and generated days; duplicates, late and out-of-order ticks; trade
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -91,11 +92,15 @@ class Engines:
 
 
 @pytest.fixture(scope="module")
-def engines(tmp_path_factory: pytest.TempPathFactory, postgres_server: LocalServer) -> Engines:
+def engines(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: LocalServer, parse_dbt: Callable[[Path], None]
+) -> Engines:
     """One database and lake for all tests of this file; partitions are replaced."""
     settings = postgres_server.settings.model_copy(update={"database": "dbt_engines"})
     migrate(settings)
-    return Engines(tmp_path_factory.mktemp("engines"), settings)
+    made = Engines(tmp_path_factory.mktemp("engines"), settings)
+    parse_dbt(made.folder / "duckdb")
+    return made
 
 
 def trades_of(rows: np.ndarray, part: MarketDay) -> pl.DataFrame:
