@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import select
@@ -12,9 +13,11 @@ import sys
 import time
 from dataclasses import dataclass
 from itertools import islice
+from unittest import mock
 
 import pytest
 
+from bot4_live.cli import main
 from bot4_live.settings import Settings
 from bot4_live.simulation.generator import generate, write_capture
 
@@ -67,6 +70,21 @@ class Account:
             timeout=timeout, preexec_fn=before,
         )  # fmt: skip
         return Done(done.returncode, done.stdout, done.stderr)
+
+    def here(self, *arguments, **extra):
+        """Run it in this process: for refusals that go the way of one that is seen in a process of its own."""
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with (
+            mock.patch.dict(os.environ, self.environment | extra, clear=True),
+            mock.patch.object(sys, "argv", ["bot4", *map(str, arguments)]),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code
+        return Done(code, out.getvalue(), err.getvalue())
 
     @contextlib.contextmanager
     def running(self, *arguments, log=None, **extra):

@@ -51,7 +51,8 @@ def test_a_damaged_capture(account, spoilt, tmp_path, command, name):
         "exchange": ["exchange", "--port", 0, "--capture", path],
         "demo": ["demo", "--capture", path, "--folder", tmp_path / "demo"],
     }[command]
-    account.run(*arguments).refused(str(path), "line ", "get the file again")
+    run = account.run if name == "cut.gz" or command != "record" else account.here
+    run(*arguments).refused(str(path), "line ", "get the file again")
     assert account.files() == []
     assert not (tmp_path / "demo").exists()
 
@@ -63,25 +64,26 @@ def test_what_is_no_capture(account, spoilt, command, name):
     path = spoilt(name)
     arguments = ["record", "--capture", path] if command == "record" else ["verify-book", path]
     words = ["No such file", "check the path"] if name == "missing" else ["line 1"]
-    account.run(*arguments).refused(str(path), *words)
+    run = account.run if name == "text" else account.here
+    run(*arguments).refused(str(path), *words)
     assert account.files() == []
 
 
 def test_a_folder_is_no_capture(account, tmp_path):
-    account.run("verify-book", tmp_path).refused("holds no order book", "record a market first")
+    account.here("verify-book", tmp_path).refused("holds no order book", "record a market first")
 
 
 def test_a_damaged_capture_leaves_a_journal_as_it_was(account, spoilt, market):
     """An import that is refused can be repeated: nothing of it is in the journal."""
-    assert account.run("record", "--capture", market[0]).code == 0
+    assert account.here("record", "--capture", market[0]).code == 0
     before = {path.name: path.read_bytes() for path in account.settings.journal_dir.iterdir()}
-    account.run("record", "--capture", spoilt("cut.gz")).refused("the gzip data is cut")
+    account.here("record", "--capture", spoilt("cut.gz")).refused("the gzip data is cut")
     after = {path.name: path.read_bytes() for path in account.settings.journal_dir.iterdir()}
     assert {k: v for k, v in after.items() if "lock" not in k} == {k: v for k, v in before.items() if "lock" not in k}
 
 
 def test_what_is_whole_is_kept_when_asked_for(account, spoilt, market):
-    done = account.run("record", "--keep-whole", "--json", "--capture", spoilt("cut"))
+    done = account.here("record", "--keep-whole", "--json", "--capture", spoilt("cut"))
     assert done.code == 0
     assert "the line is cut" in done.err
     said = json.loads(done.out)
@@ -94,7 +96,7 @@ def test_a_broken_frame_is_quarantined_and_the_rest_is_used(account, market, tmp
     at = lines[900].split(b" ", 1)[0]
     lines.insert(901, at + b' {"e":"trade","E":\n')
     (tmp_path / "broken").write_bytes(b"".join(lines))
-    done = account.run("record", "--json", "--capture", tmp_path / "broken")
+    done = account.here("record", "--json", "--capture", tmp_path / "broken")
     assert done.code == 0, done.err
     said = json.loads(done.out)
     assert said["frames"] == len(lines)

@@ -38,17 +38,16 @@ def test_one_without_decisions(account, journal):
     done = account.run("replay", journal, "--json")
     assert done.code == 1
     assert "was recorded, not traded: it holds no decisions to compare" in done.err.splitlines()[-1]
-    proven = account.run("verify-book", journal, "--json")
+    proven = account.here("verify-book", journal, "--json")
     assert json.loads(proven.out)["events"] == sum(1 for _ in Journal(journal).events()), proven.err
 
 
-@pytest.mark.parametrize("command", ["replay"])
-def test_no_journal(account, tmp_path, command):
-    account.run(command, tmp_path / "nowhere").refused("there is no journal here; record or trade first")
+def test_no_journal(account, tmp_path):
+    account.run("replay", tmp_path / "nowhere").refused("there is no journal here; record or trade first")
     (tmp_path / "file").write_text("x")
-    account.run(command, tmp_path / "file").refused("there is no journal here")
+    account.here("replay", tmp_path / "file").refused("there is no journal here")
     (tmp_path / "empty").mkdir()
-    account.run(command, tmp_path / "empty").refused("holds no events; record or trade first")
+    account.here("replay", tmp_path / "empty").refused("holds no events; record or trade first")
 
 
 def _flip(path, at):
@@ -80,7 +79,7 @@ def test_a_damaged_journal_cannot_be_read(journal, how):
 def test_a_damaged_journal_cannot_be_replayed(account, journal, how):
     SPOIL[how](journal)
     before = {path.name: path.read_bytes() for path in journal.iterdir()}
-    done = account.run("replay", journal)
+    done = account.here("replay", journal)
     assert done.code == 1
     assert "Traceback" not in done.err, done.err
     line = done.err.strip().splitlines()[-1]
@@ -94,7 +93,7 @@ def test_a_torn_end_is_no_damage(account, journal):
     the(journal, "*.seal.json").unlink()
     segment = the(journal, "seg-*.b4j")
     segment.write_bytes(segment.read_bytes()[:-7])
-    done = account.run("verify-book", journal, "--json")
+    done = account.here("verify-book", journal, "--json")
     assert json.loads(done.out)["events"] == sum(1 for _ in Journal(journal).events()), done.err
 
 
@@ -102,5 +101,5 @@ def test_recording_goes_on_in_no_damaged_journal(account, journal, market):
     """A damaged journal is not added to: its next number cannot be known."""
     _flip(the(journal, "seg-*.b4j"), 40_000)
     before = {path.name: path.read_bytes() for path in journal.iterdir() if "lock" not in path.name}
-    account.run("record", "--capture", market[0], "--journal", journal).refused("restore it from a backup")
+    account.here("record", "--capture", market[0], "--journal", journal).refused("restore it from a backup")
     assert {path.name: path.read_bytes() for path in journal.iterdir() if "lock" not in path.name} == before

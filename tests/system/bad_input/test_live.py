@@ -65,7 +65,7 @@ def test_a_model_that_cannot_be_used(trader, tmp_path):
         for name, (spoil, words) in SPOIL.items():
             shutil.rmtree(trader.settings.models_dir, ignore_errors=True)
             spoil(trader.settings.models_dir, put_champion(trader.settings.models_dir))
-            done = trader.run("live")
+            done = trader.run("live") if name == "no bundle" else trader.here("live")
             assert done.code == 1, name
             said = done.err.strip().splitlines()
             assert "Traceback" not in done.err, (name, done.err)
@@ -75,7 +75,7 @@ def test_a_model_that_cannot_be_used(trader, tmp_path):
 
 
 def test_no_watchdog(trader):
-    trader.run("live", "--no-model").refused("no watchdog guards account bad; start `bot4 watchdog` first")
+    trader.here("live", "--no-model").refused("no watchdog guards account bad; start `bot4 watchdog` first")
     assert nothing_began(trader)
 
 
@@ -84,7 +84,7 @@ def test_a_watchdog_that_was_killed(trader, tmp_path):
         process.kill()
         process.wait()
         time.sleep(1.1)  # a heart that stands still for a second
-        trader.run("live", "--no-model").refused("start `bot4 watchdog` again")
+        trader.here("live", "--no-model").refused("start `bot4 watchdog` again")
     assert nothing_began(trader)
 
 
@@ -96,7 +96,7 @@ def last_line(done):
 
 
 def test_no_keys_an_absent_exchange_and_wrong_keys(trader, tmp_path):
-    trader.run("live", "--no-model", BOT4_API_SECRET="").refused("no API key; set BOT4_API_KEY and BOT4_API_SECRET")
+    trader.here("live", "--no-model", BOT4_API_SECRET="").refused("no API key; set BOT4_API_KEY and BOT4_API_SECRET")
     with watched(trader, tmp_path):
         with socket.socket() as nobody:
             nobody.bind(("127.0.0.1", 0))

@@ -17,7 +17,8 @@ COMMANDS = [
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_an_unknown_setting_stops_every_command(account, tmp_path, command):
     arguments = [str(tmp_path / "demo") if word == "FOLDER" else word for word in command]
-    done = account.run(*arguments, BOT4_REST_URI="http://127.0.0.1:1")
+    run = account.run if command[0] in ("live", "platform", "demo") else account.here
+    done = run(*arguments, BOT4_REST_URI="http://127.0.0.1:1")
     done.refused("unknown setting BOT4_REST_URI; did you mean BOT4_REST_URL?")
     assert account.files() == []
     assert not account.settings.shm_dir.exists()
@@ -26,7 +27,7 @@ def test_an_unknown_setting_stops_every_command(account, tmp_path, command):
 
 def test_each_wrong_setting_is_one_line(account):
     wrong = {"BOT4_RECV_WINDOW_MS": "5", "BOT4_STRATEGY__GAMMA": "-1", "BOT4_API_KEY": "sEcrEt"}
-    said = account.run("mode", **wrong).refused(lines=2)
+    said = account.here("mode", **wrong).refused(lines=2)
     assert said[0].startswith("bot4: BOT4_RECV_WINDOW_MS=5: must be greater than or equal to 250")
     assert said[1].startswith("bot4: BOT4_STRATEGY__GAMMA=-1: must be greater than 0")
 
@@ -45,7 +46,7 @@ def test_the_platforms_own_settings(account):
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(account, arguments, words):
-    account.run(*arguments).refused(words, "--help`)", code=2)
+    account.here(*arguments).refused(words, "--help`)", code=2)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,8 @@ def test_wrong_usage_is_one_line_and_exit_code_2(account, arguments, words):
 def test_an_endpoint_that_is_not_loopback(account, command, name, host):
     url = ("http://" if name == "REST_URL" else "ws://") + host
     keys = {"BOT4_API_KEY": "k", "BOT4_API_SECRET": "s"}
-    account.run(command, **keys, **{f"BOT4_{name}": url}).refused(host.partition(":")[0], "bot4 exchange")
+    run = account.run if (command, name) == ("live", "REST_URL") else account.here
+    run(command, **keys, **{f"BOT4_{name}": url}).refused(host.partition(":")[0], "bot4 exchange")
     assert account.files() == []
 
 
@@ -83,13 +85,13 @@ def test_a_busy_port(account, command):
 
 def test_a_folder_that_is_a_file(account, tmp_path, market):
     (tmp_path / "file").write_text("")
-    done = account.run("record", "--capture", market[0], BOT4_VAR=str(tmp_path / "file"))
+    done = account.here("record", "--capture", market[0], BOT4_VAR=str(tmp_path / "file"))
     done.refused("Not a directory", "set BOT4_VAR to a folder")
 
 
 @pytest.mark.parametrize("command", [["mode"], ["mode", "pause"], ["mode", "rearm", "--confirm", "bad"]])
 def test_no_watchdog_to_ask(account, command):
-    account.run(*command).refused("account bad has no watchdog; start one: bot4 watchdog")
+    account.here(*command).refused("account bad has no watchdog; start one: bot4 watchdog")
 
 
 def test_a_kill_without_keys(account):

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from contextlib import ExitStack, contextmanager
+from functools import cache
 
 import pytest
 
@@ -97,11 +98,16 @@ class Exchange:
             first = rows[-1][id_name] + 1
 
 
+@cache
+def compiled():
+    """Have compiled code before anything is timed."""
+    subprocess.run([sys.executable, "-m", "bot4_live.warm"], check=True, env=clean_environment(), capture_output=True)
+
+
 @contextmanager
 def exchange_of(folder, *market):
     """Serve a market to a dozen accounts."""
-    # Compiled code is there before anything is timed.
-    subprocess.run([sys.executable, "-m", "bot4_live.warm"], check=True, env=clean_environment(), capture_output=True)
+    compiled()
     keys = {}
     for i in range(ACCOUNTS):
         for role in ("run", "dog"):

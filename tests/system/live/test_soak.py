@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -22,7 +21,7 @@ from bot4_live.market.verify_journal import verify_journal
 from bot4_live.replay import replay
 from bot4_live.simulation.further import LISTED
 
-from .conftest import BOT4, Stack, clean_environment, read_line
+from .conftest import BOT4, Stack, clean_environment, compiled, read_line
 
 pytestmark = pytest.mark.system
 
@@ -36,9 +35,7 @@ class Served:
     """An exchange of 20 symbols in real time."""
 
     def __init__(self, folder: Path, seconds: float) -> None:
-        # Compiled code is there before anything is timed.
-        warm = [sys.executable, "-m", "bot4_live.warm"]
-        subprocess.run(warm, check=True, env=clean_environment(), capture_output=True)
+        compiled()
         (folder / "accounts.json").write_text(json.dumps(KEYS))
         with (folder / "exchange.err").open("wb") as errors:
             self.process = subprocess.Popen(
