@@ -23,11 +23,13 @@ def command(seconds: float | None, until_market_ns: int | None, no_model: bool, 
 
     if seconds is not None and until_market_ns is not None:
         raise click.UsageError("give --seconds or --until-market-ns, not both")
-    from bot4_live.runner import Options, run
     from bot4_live.settings import load
 
+    settings = load()  # wrong ones are said before the compiled code is loaded
+    from bot4_live.runner import Options, run
+
     report = run(
-        load(),
+        settings,
         Options(seconds, until_market_ns, no_model),
         lambda ready: click.echo(json.dumps(ready, sort_keys=True)),
     )
