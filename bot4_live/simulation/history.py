@@ -131,13 +131,14 @@ class MarketHistory:
     def _minutes(self, first_ms: int, to_ms: int, now_ms: int) -> Iterator[Candle]:
         """Yield minutes with first_ms <= open time < to_ms, each a new object."""
         end = self.past.end_ms
-        edge = end // MINUTE_MS * MINUTE_MS  # the minute in which the past becomes the market
+        begin = edge = end // MINUTE_MS * MINUTE_MS  # the minute in which the past becomes the market
         last: Candle | None = None
         for last in self._old(first_ms, min(to_ms, end)):
-            if last.at_ms == edge and edge in self.minutes:
-                last.add(self.minutes[edge])
+            if last.at_ms == edge:
+                begin = edge + MINUTE_MS
+                if edge in self.minutes:
+                    last.add(self.minutes[edge])
             yield last
-        begin = edge + MINUTE_MS if last is not None and last.at_ms == edge else edge
         for at in range(max(first_ms, begin), min(to_ms, now_ms + 1), MINUTE_MS):
             if at in self.minutes:
                 last = replace(self.minutes[at])

@@ -13,7 +13,7 @@ import pytest
 
 from bot4_live.instrument import BTCUSDT_USDM
 from bot4_live.simulation.further import listings
-from bot4_live.simulation.history import read_candles
+from bot4_live.simulation.history import MarketHistory, Print, read_candles
 from bot4_live.simulation.past import MINUTE_MS, Past, seeded_outages
 
 DAY_MS = 86_400_000
@@ -183,6 +183,20 @@ def test_the_past_is_the_same_however_it_is_asked_for() -> None:
     assert np.array_equal(np.diff(whole.ids), np.ones(len(whole.ids) - 1))
     assert (np.diff(whole.times_ms) >= 0).all()
     assert 0.002 < whole.ticks.std() / whole.ticks.mean() < 0.05
+
+
+def test_the_minute_in_which_the_market_begins_counts_once() -> None:
+    """Also where it is the first of a longer candle that there is."""
+    begin = 1_723_204_800_000 + 2 * MINUTE_MS
+    history = MarketHistory(BTCUSDT_USDM, Past(7, begin + 30_000, 618_000, 5_000_000, days=0))
+    for i in range(20):
+        history.add(Print(5_000_000 + i, begin + 31_000 + i * 5_000, 618_000 + i, 100, sells=False))
+    now = begin + 2 * MINUTE_MS + 30_000
+    minutes = list(history.candles(0, now, MINUTE_MS, now))
+    (longer,) = history.candles(0, now, 5 * MINUTE_MS, now)
+    assert [minute.trades for minute in minutes[1:]] == [12, 2]
+    assert longer.trades == sum(minute.trades for minute in minutes) > 20
+    assert longer.volume == sum(minute.volume for minute in minutes)
 
 
 def test_a_file_of_candles(tmp_path: Path) -> None:
