@@ -385,7 +385,9 @@ async def test_orders_are_recorded_with_a_key_from_the_environment(order_flow, s
     assert result.counts["quarantined"] == {}
     proof = verify_journal(settings.journal_dir)
     assert proof.diffs > 100
-    assert proof.broken == proof.gaps == proof.crossed == 0
+    assert proof.ok, proof
+    assert proof.links == proof.links_unbroken > 100
+    assert proof.gaps == 0
     written = b"".join(path.read_bytes() for path in settings.var.rglob("*") if path.is_file())
     assert not [word for word in (secret, "a phrase", signed[0]["signature"]) if word.encode() in written]
 
