@@ -26,7 +26,9 @@ BOT4 = [sys.executable, "-m", "bot4_live"]
 SECRETS = {
     "BOT4_API_KEY": "kf7Qrunnerkey41", "BOT4_API_SECRET": "sZ9runnersecret42",
     "BOT4_WATCHDOG_API_KEY": "kf7Qdogkey43", "BOT4_WATCHDOG_API_SECRET": "sZ9dogsecret44",
-    "BOT4_EXCHANGE_TOKEN": "tX5exchangetoken45",
+    "BOT4_EXCHANGE_TOKEN": "tX5exchangetoken45", "BOT4_COINBASE_KEY": "kf7Qcoinbasekey46",
+    "BOT4_COINBASE_SECRET": "Y29pbmJhc2VzZWNyZXQ0Nw==", "BOT4_COINBASE_PASSPHRASE": "pP3coinbasephrase48",
+    "BOT4_KRAKEN_WS_TOKEN": "tX5krakentoken49",
 }  # fmt: skip
 
 
