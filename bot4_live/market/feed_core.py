@@ -137,10 +137,6 @@ class FeedCore:
         self._live = False
         self._flush_waiting(recv_ns)
 
-    def on_silence(self, recv_ns: int) -> None:
-        """Nothing came for too long on a connection that looks healthy; the caller reconnects."""
-        self.on_disconnect(recv_ns, StaleCause.SILENCE)
-
     def change_instrument(self, recv_ns: int, instrument: Instrument) -> None:
         """Go on under a later version of the instrument, and say so: an INSTRUMENT event.
 

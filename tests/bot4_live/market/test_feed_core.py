@@ -167,10 +167,10 @@ def test_disconnect_is_stale_at_once_and_what_waited_is_journaled(live, frames):
     live.core.on_disconnect(live.now)
     assert live.ids() == ["STALE:DISCONNECT"]
     live.connect().frame(frames.diff(201, 210, 200))
-    live.core.on_silence(live.now)
+    live.core.on_disconnect(live.now, StaleCause.SILENCE)
     assert live.ids() == ["STALE:DISCONNECT", "d210"]
     live.connect().frame(frames.diff(301, 310, 300)).snapshot(frames.snapshot(305, BIDS, ASKS))
-    live.core.on_silence(live.now)
+    live.core.on_disconnect(live.now, StaleCause.SILENCE)
     assert live.ids()[2:] == ["s305", "d310", "STALE:SILENCE"]
 
 
