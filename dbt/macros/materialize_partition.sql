@@ -6,7 +6,7 @@
         create or replace table {{ target_relation }} as ({{ sql }})
     {% endcall %}
     {% call statement('file') %}
-        copy (from {{ target_relation }}) to '{{ run_of("DBT_OUT", ".") }}/{{ this.name }}.parquet'
+        copy (from {{ target_relation }}) to '{{ run_path("DBT_OUT") }}/{{ this.name }}.parquet'
         (format parquet, compression snappy)
     {% endcall %}
     {% do adapter.commit() %}

@@ -4,6 +4,8 @@
 {% macro run_of(name, otherwise) -%}
 {{ return(env_var(name, otherwise) if execute else otherwise) }}
 {%- endmacro %}
+{#- A folder of the run within a literal of SQL. -#}
+{% macro run_path(name) %}{{ return(run_of(name, ".") | replace("'", "''")) }}{% endmacro %}
 {% macro run_day() %}{{ return(run_of('DBT_DAY', '2024-08-08')) }}{% endmacro %}
 {% macro run_market() %}{{ return(run_of('DBT_MARKET', 'binance_usdm:BTCUSDT')) }}{% endmacro %}
 
@@ -42,7 +44,7 @@
 
 {% macro lake_file(table, market) -%}
 read_parquet(
-    '{{ run_of("DBT_LAKE", ".") }}/{{ table }}/day={{ run_day() }}/market={{ market | replace(":", "_") }}/part*.parquet',
+    '{{ run_path("DBT_LAKE") }}/{{ table }}/day={{ run_day() }}/market={{ market | replace(":", "_") }}/part*.parquet',
     hive_partitioning = false, union_by_name = true
 )
 {%- endmacro %}

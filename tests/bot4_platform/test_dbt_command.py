@@ -47,8 +47,9 @@ def test_ages_are_those_of_the_data(settings: Settings) -> None:
     assert (found["trades"]["status"], found["trades"]["age_s"]) == ("pass", 5.0)
     assert found["trades"]["newest"] == "2024-08-08T23:59:55+00:00"
     assert found["quotes"]["status"] == "error"  # a day without a quote is no fresh source
-    lake.write("trades", *TODAY, trades((0, 1), (23 * 60 * MINUTE, 2)))
-    (late,) = dbt_runner.freshness(lake.root, *TODAY, settings.root / "dbt", tables=["trades"])
+    odd = Lake(settings.root / "Anna's lake")
+    odd.write("trades", *TODAY, trades((0, 1), (23 * 60 * MINUTE, 2)))
+    (late,) = dbt_runner.freshness(odd.root, *TODAY, settings.root / "dbt", tables=["trades"])
     assert (late.status, late.age_s) == ("warn", 3600.0)
     with pytest.raises(FileNotFoundError, match="has nothing of kraken:BTC-USD"):
         CliRunner().invoke(
