@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bot4_platform.commands.common import account_options, settings_of, show
+
 if TYPE_CHECKING:
     from bot4_platform.operations.backfill import Progress
 
@@ -21,8 +23,7 @@ SHOWN = 10
 @click.option("--to", "last", required=True, help="Last UTC day, included.")
 @click.option("--market", "markets", multiple=True, help="venue:SYMBOL; may come several times [all of the settings].")
 @click.option("--again", is_flag=True, help="Make also what this backfill made before.")
-@click.option("--account", help="Account that is worked on [BOT4_ACCOUNT or paper].")
-@click.option("--var", type=click.Path(path_type=Path), help="Folder the account lies in [BOT4_VAR or var].")
+@account_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     selection: str, first: str, last: str, markets: tuple[str, ...], again: bool, account: str | None, var: Path | None,
@@ -39,16 +40,13 @@ def command(
     bot4 backfill 'group:"lake" or group:"candles"' --from 2024-08-01 --to 2024-08-31
     bot4 backfill '+key:"features"' --from 2024-08-08 --to 2024-08-08 --market binance_usdm:BTCUSDT
     """
-    from bot4_live.settings import load
     from bot4_platform.operations.backfill import backfill, days_between
     from bot4_platform.settings import platform_settings
 
-    given = {"account": account, "var": var}
-    settings = load(**{name: value for name, value in given.items() if value})
+    settings = settings_of(account, var)
     days = days_between(first, last)
     found = backfill(selection, days, markets or platform_settings().markets, settings, again=again, progress=_tell)
-    if sys.stderr.isatty():
-        click.echo("\r\033[K", nl=False, err=True)
+    show()
     if as_json:
         click.echo(json.dumps(vars(found) | {"complete": found.complete}))
     else:
@@ -70,7 +68,6 @@ def _tell(progress: Progress) -> None:
     """Show how far it is; a line a part where nobody looks at a terminal."""
     left = f", {progress.left_s:.0f} s left" if progress.left_s is not None else ""
     text = f"{progress.done}/{progress.parts} {progress.current} {progress.step}{left}"
-    if sys.stderr.isatty():
-        click.echo(f"\r\033[K{text}", nl=False, err=True)
-    elif not progress.step:
+    show(text)
+    if not progress.step and not sys.stderr.isatty():
         click.echo(text, err=True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import click
+
+from bot4_platform.commands.common import VAR, settings_of, show
 
 
 @click.command("backup")
 @click.argument("store", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--account", "accounts", multiple=True, help="Only this account (may be given again) [all under var].")
-@click.option("--var", type=click.Path(path_type=Path), help="Folder the accounts lie in [BOT4_VAR or var].")
+@VAR
 @click.option("--keep", type=click.IntRange(min=0), default=0, help="Keep only the newest so many backups [all].")
 @click.option("--verify", is_flag=True, help="Read what the store has already before relying on it; mend it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -23,13 +24,12 @@ def command(store: Path, accounts: tuple[str, ...], var: Path | None, keep: int,
     Sessions, Dagster and MLflow may run meanwhile. Keys are never in it; what was left out is said. `bot4 restore`
     brings it back; docs/backup.md says what a backup holds.
     """
-    from bot4_live.settings import load
     from bot4_platform.backup.store import Store
     from bot4_platform.backup.take import take
     from bot4_platform.secrets import values
     from bot4_platform.settings import platform_settings
 
-    settings = load(**({"var": var} if var else {}))
+    settings = settings_of(var=var)
     done = take(
         settings.var,
         Store(store),
@@ -39,7 +39,7 @@ def command(store: Path, accounts: tuple[str, ...], var: Path | None, keep: int,
         verify=verify,
         progress=tell,
     )
-    clear()
+    show()
     manifest = done.manifest
     for path, why in manifest.left_out:
         click.echo(f"left out: {path} ({why})", err=True)
@@ -57,12 +57,5 @@ def command(store: Path, accounts: tuple[str, ...], var: Path | None, keep: int,
 
 def tell(done: int, total: int, path: str) -> None:
     """Show progress, on a terminal only."""
-    if sys.stderr.isatty():
-        share = 100 * done // total if total else 100
-        click.echo(f"\r\033[K{share:3d} % of {total / 2**20:.0f} MiB  {path[-60:]}", nl=False, err=True)
-
-
-def clear() -> None:
-    """Take the line of progress away."""
-    if sys.stderr.isatty():
-        click.echo("\r\033[K", nl=False, err=True)
+    share = 100 * done // total if total else 100
+    show(f"{share:3d} % of {total / 2**20:.0f} MiB  {path[-60:]}")

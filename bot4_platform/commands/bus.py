@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from bot4_platform.commands.common import account_options, settings_of, show
+
 if TYPE_CHECKING:
-    from bot4_live.settings import Settings
     from bot4_platform.bus.bridge import Bridge
 
 TOPICS = ("MarketData", "Signals", "Orders", "Fills", "Risk", "System")
@@ -29,15 +29,8 @@ def command() -> None:
     """
 
 
-def _account(function: Callable[..., Any]) -> Callable[..., Any]:
-    function = click.option("--var", type=click.Path(path_type=Path), help="Folder it lies in [BOT4_VAR or var].")(
-        function
-    )
-    return click.option("--account", help="Account whose journal it is [BOT4_ACCOUNT or paper].")(function)
-
-
 @command.command()
-@_account
+@account_options
 @click.option("--from", "begin", type=click.IntRange(min=1), help="Publish again from this event on.")
 @click.option("--once", is_flag=True, help="End when the journal is published and acknowledged.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
@@ -51,7 +44,7 @@ def publish(account: str | None, var: Path | None, begin: int | None, once: bool
     from bot4_platform.bus.service import publish as run
     from bot4_platform.settings import platform_settings
 
-    settings, bus = _settings(account, var), platform_settings().bus
+    settings, bus = settings_of(account, var), platform_settings().bus
     if not bus.brokers:
         raise click.ClickException(
             "there are no brokers to publish to: set BOT4_PLATFORM__BUS__BROKERS=host:port, or follow the journal from "
@@ -67,7 +60,7 @@ def publish(account: str | None, var: Path | None, begin: int | None, once: bool
     if as_json:
         click.echo(json.dumps(vars(counts) | {"complete": not bridge.waiting}))
     else:
-        _clear()
+        show()
         click.echo(
             f"published {counts.messages:,} messages; every event up to {counts.acknowledged_seq:,} is acknowledged "
             f"({counts.omitted} too large, header only; {counts.restarts} fresh starts)"
@@ -76,7 +69,7 @@ def publish(account: str | None, var: Path | None, begin: int | None, once: bool
 
 @command.command()
 @click.argument("topics", nargs=-1, type=click.Choice(TOPICS, case_sensitive=False))
-@_account
+@account_options
 @click.option("--from-start", is_flag=True, help="Begin with the oldest message there is, not with what is new.")
 @click.option("--group", help="Go on where this group stopped; members of one group share the partitions.")
 @click.option(
@@ -113,7 +106,7 @@ def tail(
         raise click.UsageError("--group goes on where it stopped; --from-start is for a look without a group")
     if group and limit and not into:
         raise click.UsageError("--limit is for a look without a group, whose further messages would be lost to it")
-    settings, bus = _settings(account, var), platform_settings().bus
+    settings, bus = settings_of(account, var), platform_settings().bus
     sink = JsonFiles(into) if into else JsonLines(sys.stdout.buffer, limit)
     wanted = topics or TOPICS[1:]
     with until_signalled() as stop, source_of(settings, bus, wanted, group, from_start=from_start) as source:
@@ -124,22 +117,9 @@ def tail(
         )
 
 
-def _settings(account: str | None, var: Path | None) -> Settings:
-    from bot4_live.settings import load
-
-    given = {"account": account, "var": var}
-    return load(**{name: value for name, value in given.items() if value})
-
-
 def _tell(bridge: Bridge, trouble: str) -> None:
     """Show how far a bridge is, on a terminal; trouble always."""
-    if sys.stderr.isatty():
-        text = f"published {bridge.counts.messages:,}, acknowledged up to event {bridge.counts.acknowledged_seq:,}"
-        click.echo(f"\r\033[K{text}{'; ' if trouble else ''}{trouble}", nl=False, err=True)
-    elif trouble:
+    text = f"published {bridge.counts.messages:,}, acknowledged up to event {bridge.counts.acknowledged_seq:,}"
+    show(f"{text}{'; ' if trouble else ''}{trouble}")
+    if trouble and not sys.stderr.isatty():
         click.echo(trouble, err=True)
-
-
-def _clear() -> None:
-    if sys.stderr.isatty():
-        click.echo("\r\033[K", nl=False, err=True)

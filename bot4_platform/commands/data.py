@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from bot4_platform.commands.common import account_options, settings_of, show
 
 if TYPE_CHECKING:
     from bot4_platform.lake import Lake
@@ -36,8 +37,7 @@ def command() -> None:
 @click.option("--time-format", help="strftime pattern of the time, where it is neither ISO 8601 nor an epoch.")
 @click.option("--skip-lines", type=click.IntRange(0), default=0, help="Lines of a CSV before its header.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--account", help="Account whose lake it goes into [BOT4_ACCOUNT or paper].")
-@click.option("--var", type=click.Path(path_type=Path), help="Folder the account lies in [BOT4_VAR or var].")
+@account_options
 def import_command(
     file: Path, kind: str, market: str, interval: str | None, tick: str | None, lot: str | None,
     mapped: tuple[str, ...], time_format: str | None, skip_lines: int, as_json: bool, account: str | None,
@@ -80,8 +80,7 @@ def import_command(
 @click.option("--interval", help="Of candles: 1m, 5m, 1h, 1d ...")
 @click.option("--from", "first", default="", help="First day, YYYY-MM-DD.")
 @click.option("--to", "last", default="9999", help="Last day, YYYY-MM-DD.")
-@click.option("--account", help="Account whose lake is read [BOT4_ACCOUNT or paper].")
-@click.option("--var", type=click.Path(path_type=Path), help="Folder the account lies in [BOT4_VAR or var].")
+@account_options
 def export_command(
     file: Path, kind: str, market: str, interval: str | None, first: str, last: str, account: str | None,
     var: Path | None,
@@ -104,11 +103,9 @@ def export_command(
 
 
 def _lake(account: str | None, var: Path | None) -> Lake:
-    from bot4_live.settings import load
     from bot4_platform.lake import Lake
 
-    given = {"account": account, "var": var}
-    return Lake(load(**{name: value for name, value in given.items() if value}).lake_dir)
+    return Lake(settings_of(account, var).lake_dir)
 
 
 def _market(text: str) -> str:
@@ -147,6 +144,4 @@ def _show(report: Report) -> None:
 
 
 def _tell(text: str, done: float) -> None:
-    """Show progress, on a terminal only."""
-    if sys.stderr.isatty():
-        click.echo(f"\r\033[K{text and f'{done:4.0%}  {text}'}", nl=False, err=True)
+    show(text and f"{done:4.0%}  {text}")

@@ -6,29 +6,10 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from bot4_live.settings import Settings
-
-
-def _account(function: Any) -> Any:
-    """Add the options that name an account."""
-    for option in (
-        click.option("--var", type=click.Path(path_type=Path), help="Folder the account lies in [BOT4_VAR or var]."),
-        click.option("--account", help="Account that is looked at [BOT4_ACCOUNT or paper]."),
-    ):
-        function = option(function)
-    return function
-
-
-def _settings(account: str | None, var: Path | None) -> Settings:
-    from bot4_live.settings import load
-
-    given = {"account": account, "var": var}
-    return load(**{name: value for name, value in given.items() if value})
+from bot4_platform.commands.common import account_options, settings_of
 
 
 @click.group("dbt")
@@ -40,13 +21,13 @@ def command() -> None:
 
 
 @command.command("docs")
-@_account
+@account_options
 def docs(account: str | None, var: Path | None) -> None:
     """Write dbt's documentation as one page that reads offline, and say where it is."""
     from bot4_platform.dbt_runner import write_docs
     from bot4_platform.settings import dbt_docs_dir
 
-    settings = _settings(account, var)
+    settings = settings_of(account, var)
     click.echo(write_docs(dbt_docs_dir(settings), settings.root / "dbt"))
 
 
@@ -54,7 +35,7 @@ def docs(account: str | None, var: Path | None) -> None:
 @click.argument("day")
 @click.argument("market")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@_account
+@account_options
 def freshness(day: str, market: str, as_json: bool, account: str | None, var: Path | None) -> None:
     """Say how old the data of the sources of DAY (YYYY-MM-DD) and MARKET (venue:SYMBOL) are.
 
@@ -65,7 +46,7 @@ def freshness(day: str, market: str, as_json: bool, account: str | None, var: Pa
     from bot4_platform.lake import Lake
     from bot4_platform.partitions import parse_key
 
-    settings, part = _settings(account, var), parse_key(f"{day}|{market}")
+    settings, part = settings_of(account, var), parse_key(f"{day}|{market}")
     lake = Lake(settings.lake_dir)
     tables = [name for name in ("trades", "quotes", "depth", "features") if lake.exists(name, *part)]
     if not tables:

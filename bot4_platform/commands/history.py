@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bot4_platform.commands.common import account_options, settings_of, show
+
 if TYPE_CHECKING:
     from bot4_live.settings import Settings
     from bot4_platform.sources.progress import Progress
 
 KINDS = ("candles", "trades", "funding")
-VAR = click.option("--var", type=click.Path(path_type=Path), help="Folder the account lies in [BOT4_VAR or var].")
-ACCOUNT = click.option("--account", help="Account whose lake it is [BOT4_ACCOUNT or paper].")
 MARKET = click.option("--market", help="venue:SYMBOL [the first of BOT4_PLATFORM__MARKETS].")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -36,8 +35,7 @@ def command() -> None:
 @click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Last day, UTC [the venue's yesterday].")
 @click.option("--days", type=click.IntRange(1, 3660), default=30, show_default=True, help="How many, without --from.")
 @click.option("--kind", "kinds", type=click.Choice(KINDS), multiple=True, help="What; several times [candles].")
-@VAR
-@ACCOUNT
+@account_options
 @JSON
 def fetch(
     market: str | None, first: datetime | None, last: datetime | None, days: int, kinds: tuple[str, ...],
@@ -62,7 +60,7 @@ def fetch(
         raise click.ClickException(f"{error}{hint}") from None
     finally:
         client.close()
-        _clear()
+        show()
     if as_json:
         click.echo(json.dumps(done.as_dict()))
         return
@@ -73,8 +71,7 @@ def fetch(
 @command.command("gaps")
 @MARKET
 @click.option("--most", type=click.IntRange(0), default=50, show_default=True, help="Gaps to print; 0 prints all.")
-@VAR
-@ACCOUNT
+@account_options
 @JSON
 def gaps(market: str | None, most: int, var: Path | None, account: str | None, as_json: bool) -> None:
     """List the minutes that the candles of a market lack: first, last, how many, why."""
@@ -98,12 +95,10 @@ def gaps(market: str | None, most: int, var: Path | None, account: str | None, a
 
 def _where(var: Path | None, account: str | None, market: str | None) -> tuple[Settings, Any, str]:
     """Return the account's settings, its lake, and the market."""
-    from bot4_live.settings import load
     from bot4_platform.lake import Lake
     from bot4_platform.settings import platform_settings
 
-    given = {"account": account, "var": var}
-    settings = load(**{name: value for name, value in given.items() if value})
+    settings = settings_of(account, var)
     return settings, Lake(settings.lake_dir), market or platform_settings().markets[0]
 
 
@@ -112,11 +107,4 @@ def _minute(ns: int) -> str:
 
 
 def _tell(progress: Progress) -> None:
-    """Show how far it is, on a terminal only."""
-    if sys.stderr.isatty():
-        click.echo(f"\r\033[K{datetime.now(UTC):%H:%M:%S} {progress}", nl=False, err=True)
-
-
-def _clear() -> None:
-    if sys.stderr.isatty():
-        click.echo("\r\033[K", nl=False, err=True)
+    show(f"{datetime.now(UTC):%H:%M:%S} {progress}")

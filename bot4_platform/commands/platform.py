@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
+from bot4_platform.commands.common import account_options, settings_of, show
+
 
 @click.command("platform")
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port on loopback.")
-@click.option("--account", help="Account whose runs are shown [BOT4_ACCOUNT or paper].")
-@click.option("--var", type=click.Path(path_type=Path), help="Folder the account lies in [BOT4_VAR or var].")
+@account_options
 @click.option("--demo", is_flag=True, help="Show the account of the last `bot4 demo`.")
 @click.option("--no-daemon", is_flag=True, help="UI only: schedules and sensors do not run.")
 def command(port: int, account: str | None, var: Path | None, demo: bool, no_daemon: bool) -> None:
@@ -20,7 +20,7 @@ def command(port: int, account: str | None, var: Path | None, demo: bool, no_dae
     Serves on 127.0.0.1 until SIGINT or SIGTERM, and says which schedules and sensors run by themselves: none, unless
     they are named in BOT4_PLATFORM__OPERATIONS__ON (with commas; `all` for all) or were switched on in the UI.
     """
-    from bot4_live.settings import PROJECT_ROOT, load
+    from bot4_live.settings import PROJECT_ROOT
     from bot4_platform.operations import switches
     from bot4_platform.settings import platform_settings, quality_page
     from bot4_platform.ui import serve
@@ -34,15 +34,12 @@ def command(port: int, account: str | None, var: Path | None, demo: bool, no_dae
         if not accounts:
             raise click.ClickException(f"there is no demo under {var}; run `bot4 demo` (or make run) first")
         account = accounts[-1]
-    given = {"account": account, "var": var}
-    settings = load(**{name: value for name, value in given.items() if value})
+    settings = settings_of(account, var)
 
-    on_terminal = sys.stderr.isatty()
     said: list[str] = []
 
     def ready(url: str) -> None:
-        if on_terminal:
-            click.echo("\r\033[K", err=True, nl=False)
+        show()
         click.echo(f"Dagster: {url}  (account {settings.account}; Ctrl-C ends it)")
         for line in said or switches.lines(settings, daemon=not no_daemon):
             click.echo(line)
@@ -52,8 +49,7 @@ def command(port: int, account: str | None, var: Path | None, demo: bool, no_dae
     def waiting(seconds: float) -> None:
         if not said:  # it takes seconds, of which Dagster needs more
             said.extend(switches.lines(settings, daemon=not no_daemon))
-        if on_terminal:
-            click.echo(f"\r\033[Kstarting Dagster: {seconds:.0f} s", err=True, nl=False)
+        show(f"starting Dagster: {seconds:.0f} s")
 
     try:
         serve(settings, port, daemon=not no_daemon, ready=ready, waiting=waiting)

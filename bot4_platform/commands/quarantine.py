@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bot4_platform.commands.common import account_options, settings_of
+
 if TYPE_CHECKING:
     from bot4_live.settings import Settings
 
@@ -16,8 +18,7 @@ SHOWN = 90
 
 
 @click.group("quarantine")
-@click.option("--account", help="Account that is looked at [BOT4_ACCOUNT or paper].")
-@click.option("--var", type=click.Path(path_type=Path), help="Folder the account lies in [BOT4_VAR or var].")
+@account_options
 @click.pass_context
 def command(context: click.Context, account: str | None, var: Path | None) -> None:
     """List, show and release frames that the feed refused.
@@ -26,10 +27,7 @@ def command(context: click.Context, account: str | None, var: Path | None) -> No
     writes an override (who, why) into a chained trail and rebuilds ticks and candles of that partition; features and
     training keep the feed's verdict, and nothing is edited in place. `revoke` takes it back.
     """
-    from bot4_live.settings import load
-
-    given = {"account": account, "var": var}
-    context.obj = load(**{name: value for name, value in given.items() if value})
+    context.obj = settings_of(account, var)
 
 
 @command.command("list")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from bot4_platform.commands.common import settings_of, show
+
 
 @click.command("restore")
 @click.argument("store", type=click.Path(path_type=Path, file_okay=False, exists=True))
@@ -32,10 +34,9 @@ def command(
     Every file is checked against its digest before anything is put in place. An account with files is refused without
     --force, one that a process works in always.
     """
-    from bot4_live.settings import load
     from bot4_platform.backup.restore import damaged, restore
     from bot4_platform.backup.store import Store
-    from bot4_platform.commands.backup import clear, tell
+    from bot4_platform.commands.backup import tell
 
     found = Store(store)
     if listing:
@@ -51,15 +52,15 @@ def command(
     figures = {"backup": manifest.name, "files": len(manifest.files), "bytes": manifest.size}
     if check:
         spoiled = damaged(found, manifest, tell)
-        clear()
+        show()
         if spoiled:
             lines = "\n".join(f"damaged: {line}" for line in spoiled)
             raise click.ClickException(f"{lines}\n`bot4 backup --verify` mends what var/ still has")
         click.echo(json.dumps(figures) if as_json else f"{manifest.name}: all {len(manifest.files)} files are whole")
         return
-    settings = load(**({"var": var} if var else {}))
+    settings = settings_of(var=var)
     done = restore(found, manifest, settings.var, accounts, force=force, progress=tell)
-    clear()
+    show()
     if as_json:
         click.echo(json.dumps(figures | {"files": done.files, "bytes": done.size, "accounts": list(done.units),
                                          "relocated": list(done.relocated)}))  # fmt: skip

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from functools import partial
 from pathlib import Path
 
 import click
+
+from bot4_platform.commands.common import show
 
 
 class Seconds(click.ParamType):
@@ -59,8 +60,8 @@ def command(
             "no captures are beside the project (or under BOT4_SHARED_DATA); name one (`<ns> <json>` a line)"
         )
     markets = [market for path in paths for market in read_markets(path, partial(_tell_of, path.name))]
-    found = study(markets, horizon, seed=seed, progress=_tell)
-    _tell("")
+    found = study(markets, horizon, seed=seed, progress=show)
+    show()
     if report is not None:
         report.write_text(render(found))
     if table is not None:
@@ -83,10 +84,4 @@ def command(
 
 def _tell_of(name: str, stage: str, n: int) -> None:
     """Show how far the reading of a capture is."""
-    _tell(f"{name}: {stage}: {n:,}")
-
-
-def _tell(text: str) -> None:
-    """Show progress, on a terminal only."""
-    if sys.stderr.isatty():
-        click.echo(f"\r\033[K{text}", nl=False, err=True)
+    show(f"{name}: {stage}: {n:,}")

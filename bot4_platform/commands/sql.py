@@ -9,6 +9,8 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from bot4_platform.commands.common import account_options, settings_of
+
 if TYPE_CHECKING:
     from bot4_platform.sql.session import Session
 
@@ -27,8 +29,7 @@ Anything else is SQL, ended by a semicolon."""
 @click.option("--rows", type=click.IntRange(0), default=100, show_default=True, help="Rows of a table; 0 for all.")
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Fetch archived days too, from this one on.")
 @click.option("--memory", type=click.IntRange(64), default=2048, show_default=True, help="Memory it may use, in MB.")
-@click.option("--account", help="Account whose lake is asked [BOT4_ACCOUNT or paper].")
-@click.option("--var", type=click.Path(path_type=Path), help="Folder the account lies in [BOT4_VAR or var].")
+@account_options
 def command(
     query: str | None, file: IO[str] | None, form: str | None, rows: int, memory: int,
     since: datetime | None, account: str | None, var: Path | None,
@@ -45,14 +46,12 @@ def command(
     Days in the archive are left out, with a line that says so; --since fetches those of the tables in the question.
     docs/data.md lists the tables' columns.
     """
-    from bot4_live.settings import load
     from bot4_platform.lake import Lake
     from bot4_platform.sql.session import named, open_session
 
     if query and file:
         raise click.UsageError("give a query or --file, not both")
-    given = {"account": account, "var": var}
-    settings = load(**{name: value for name, value in given.items() if value})
+    settings = settings_of(account, var)
     text = query
     if text is None and (file or not sys.stdin.isatty()):
         text = (file or sys.stdin).read()

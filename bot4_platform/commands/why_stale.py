@@ -10,10 +10,11 @@ from pathlib import Path
 
 import click
 
+from bot4_platform.commands.common import account_options, settings_of
+
 
 @click.command("why-stale")
-@click.option("--account", help="Account that is looked at [BOT4_ACCOUNT or paper].")
-@click.option("--var", type=click.Path(path_type=Path), help="Folder the account lies in [BOT4_VAR or var].")
+@account_options
 @click.option("--now", help="Judge as of this UTC time (ISO 8601), of the engine's clock, instead of now.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(account: str | None, var: Path | None, now: str | None, as_json: bool) -> None:
@@ -27,11 +28,9 @@ def command(account: str | None, var: Path | None, now: str | None, as_json: boo
 
     Exit code 1 when something that trading reads is stale: the journal's market, the online features, the model.
     """
-    from bot4_live.settings import load
     from bot4_platform.staleness.report import as_dict, lines, look
 
-    given = {"account": account, "var": var}
-    settings = load(**{name: value for name, value in given.items() if value})
+    settings = settings_of(account, var)
     report = look(settings, time.time_ns() if now is None else moment(now))
     if as_json:
         click.echo(json.dumps(as_dict(report)))
