@@ -10,16 +10,33 @@ from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
-# Longest first: a folder named here is one unit, and so is each file under PER_FILE.
-FOLDERS = ("tests/system/main_job", "tests/system/live")
+# What begins alike is one unit, and so is each file under PER_FILE.
+TOGETHER = {
+    "tests/system/main_job/": "main job",
+    "tests/system/live/": "live",
+    # MLflow and Feast take seconds to import.
+    "tests/bot4_platform/mlops/": "models",
+    "tests/bot4_platform/training/": "models",
+    "tests/bot4_platform/feature_store/": "models",
+    # dbt takes seconds to import and to parse the project.
+    "tests/bot4_platform/defs/test_candles.py": "dbt",
+    "tests/bot4_platform/defs/test_marts.py": "dbt",
+    "tests/bot4_platform/quality/test_suites.py": "dbt",
+    "tests/bot4_platform/quarantine/": "dbt",
+    "tests/bot4_platform/test_capture_days.py": "dbt",
+    "tests/bot4_platform/test_dbt_command.py": "dbt",
+    "tests/bot4_platform/test_late_ticks.py": "dbt",
+    "tests/bot4_platform/benchmarks/test_lake_bench.py": "dbt",
+    "tests/bot4_platform/timescale/test_dbt_engines.py": "dbt",
+}
 PER_FILE = ("tests/bot4_platform", "tests/system", "tests/bot4_live/benchmarks")
 
 
 def unit_of(nodeid: str) -> str:
     """Return the unit of a test: tests of one unit run on one worker, in order."""
-    for folder in FOLDERS:
-        if nodeid.startswith(f"{folder}/"):
-            return folder
+    for beginning, unit in TOGETHER.items():
+        if nodeid.startswith(beginning):
+            return unit
     path = nodeid.split("::", 1)[0]
     return path if path.startswith(PER_FILE) else nodeid
 

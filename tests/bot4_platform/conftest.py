@@ -188,6 +188,20 @@ def usdm_journal(usdm_capture: Path, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Settings], None]:
+    """Return what gives an account a new MLflow database; it is made once, since its migrations take seconds."""
+    from bot4_platform.mlops import registry
+
+    made = Settings(var=tmp_path_factory.mktemp("registry"))
+    registry.client(made).search_registered_models()
+
+    def copy(settings: Settings) -> None:
+        shutil.copytree(made.root / "mlflow", settings.root / "mlflow")
+
+    return copy
+
+
 PARSED = "partial_parse.msgpack"  # in which dbt keeps what it parsed
 
 

@@ -1,6 +1,5 @@
 """Data sets with and without something to learn, and accounts with a fresh MLflow."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,19 +44,11 @@ def dataset() -> Callable[..., Dataset]:
     return build
 
 
-@pytest.fixture(scope="session")
-def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new MLflow database; made once, since its migrations take seconds."""
-    settings = Settings(var=tmp_path_factory.mktemp("registry"))
-    registry.client(settings).search_registered_models()
-    return settings.root / "mlflow"
-
-
 @pytest.fixture
-def settings(tmp_path: Path, empty_registry: Path) -> Settings:
+def settings(tmp_path: Path, empty_registry: Callable[[Settings], None]) -> Settings:
     """Settings of a fresh account with an empty registry."""
     found = Settings(var=tmp_path)
-    shutil.copytree(empty_registry, found.root / "mlflow")
+    empty_registry(found)
     return found
 
 

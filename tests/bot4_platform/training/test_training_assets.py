@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -61,8 +62,10 @@ def run(settings: Settings, until_ns: int = 0) -> dg.ExecuteInProcessResult:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(var=tmp_path)
+def settings(tmp_path: Path, empty_registry: Callable[[Settings], None]) -> Settings:
+    found = Settings(var=tmp_path)
+    empty_registry(found)
+    return found
 
 
 def metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, object]:
