@@ -55,8 +55,6 @@ class Table:
     def sorted(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return `frame` in the table's order; what is equal in it stays as it came."""
         if len(self.order) == 1 and frame[self.order[0]].is_sorted():
-            return frame
-        if len(self.order) == 1 and frame[self.order[0]].is_sorted():
             return frame  # mostly: a sort is a quarter of the time that writing takes
         return frame.sort(self.order, maintain_order=True)
 
