@@ -148,8 +148,8 @@ def test_sensor_requests_the_days_of_a_sealed_segment_once(settings: Settings, m
         assert isinstance(result, dg.SensorResult)
         digest = seals(settings.journal_dir)[0].sha256
         assert [(request.run_key, str(request.partition_key)) for request in result.run_requests or []] == [
-            (f"{digest}:2024-08-08", "2024-08-08|binance_usdm:BTCUSDT"),
-            (f"{digest}:2024-08-09", "2024-08-09|binance_usdm:BTCUSDT"),
+            (f"{digest}:2024-08-08|binance_usdm:BTCUSDT", "2024-08-08|binance_usdm:BTCUSDT"),
+            (f"{digest}:2024-08-09|binance_usdm:BTCUSDT", "2024-08-09|binance_usdm:BTCUSDT"),
         ]
         later = dg.build_sensor_context(instance=instance, definitions=defs, cursor=result.cursor)
         quiet = sealed_segments(later, bot4=resource)

@@ -18,10 +18,12 @@ from bot4_live.journal.local import LocalJournal
 from bot4_live.journal.reader import Journal
 from bot4_live.sequencer import Sequencer
 from bot4_live.settings import Settings
-from bot4_platform import journal_ticks
+from bot4_platform import journal_ticks, partitions
+from bot4_platform.defs.ingestion import automation
 from bot4_platform.feature_days import compute_day
 from bot4_platform.journal_source import count, of_market, seals, seals_of, segments
-from bot4_platform.partitions import MarketDay
+from bot4_platform.partitions import DAYS, MarketDay
+from bot4_platform.resources import Bot4Resource
 
 MIDNIGHT = 1_723_161_600 * 10**9
 OTHER = replace(BTCUSDT_USDM, id=1, symbol="ETHUSDT")  # the same tick, as the maker gives every market
@@ -122,3 +124,18 @@ def test_the_sensor_asks_for_each_market_that_has_partitions(accounts: tuple[Set
     assert isinstance(result, dg.SensorResult)
     keys = {str(request.partition_key) for request in result.run_requests or []}
     assert keys == {"2024-08-08|binance_usdm:BTCUSDT", "2024-08-09|binance_usdm:BTCUSDT"}
+
+
+def test_a_sealed_segment_asks_for_a_run_of_each_market(
+    accounts: tuple[Settings, Settings, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    markets = dg.StaticPartitionsDefinition([BTCUSDT_USDM.market, OTHER.market])
+    monkeypatch.setattr(automation, "MARKETS", markets)
+    monkeypatch.setattr(partitions, "MARKET_DAYS", dg.MultiPartitionsDefinition({"day": DAYS, "market": markets}))
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance=instance)
+        result = automation.sealed_segments(context, bot4=Bot4Resource.of(accounts[2]))
+    assert isinstance(result, dg.SensorResult)
+    asked = result.run_requests or []
+    assert len({one.partition_key for one in asked}) == 4, "two days of two markets"
+    assert len({one.run_key for one in asked}) == 4, "Dagster takes a second one with the key of another for the same"

@@ -41,7 +41,8 @@ def daily_close(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest
     job=market_day_job,
     minimum_interval_seconds=30,
     default_status=sensor_status("sealed_segments"),
-    description="A newly sealed segment rebuilds the exchange days it holds. The run key is the segment's digest.",
+    description="A newly sealed segment rebuilds the exchange days it holds, of each of its markets. The run key is "
+    "the segment's digest and the partition: Dagster starts one run a key.",
 )
 def sealed_segments(context: dg.SensorEvaluationContext, bot4: Bot4Resource) -> dg.SensorResult:
     """Request the days of the segments sealed since the cursor (the last first_seq seen)."""
@@ -58,7 +59,7 @@ def sealed_segments(context: dg.SensorEvaluationContext, bot4: Bot4Resource) -> 
             part = MarketDay(day, market)
             if market in known and MARKET_DAYS.has_partition_key(part.key):
                 # Of several segments of one day the newest asks for all.
-                requests[part.key] = dg.RunRequest(run_key=f"{seal.sha256}:{day}", partition_key=part.key)
+                requests[part.key] = dg.RunRequest(run_key=f"{seal.sha256}:{part.key}", partition_key=part.key)
             else:
                 skipped.append(f"{seal.path.name}: no partition {part.key}")
     reason = "; ".join(skipped) or None
