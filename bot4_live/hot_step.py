@@ -14,11 +14,11 @@ from bot4_live.clock import TICK_NS
 from bot4_live.engine_state import OUT_BYTES, STATE
 from bot4_live.events import HEADER_SIZE, SCHEMA, Kind, Source
 from bot4_live.kernels import header_at, offset, pointer, slots_at
-from bot4_live.market.blocks import fetch, store64
+from bot4_live.market.blocks import store64
 from bot4_live.market.book import book_crossed
 from bot4_live.market.fast_parser import parse_at
-from bot4_live.market.hot_feed import FEED, judge
-from bot4_live.market.levels import BOOK, WINDOW
+from bot4_live.market.hot_feed import FEED, fetch_levels, judge
+from bot4_live.market.levels import BOOK
 from bot4_live.market.raw_bytes import BYTES_HEAD, RAW_BYTES, SIZE_AT, place_of
 from bot4_live.market.scan import int_at, page_end
 from bot4_live.step import apply
@@ -98,10 +98,8 @@ def frame_at(hot: int, frame: int, size: int, recv_ns: int) -> int:
     s = carray(pointer(h.state), 1, STATE)[0]
     head, slots = header_at(h.event), slots_at(h.event)
     kind = np.int64(head.kind)
-    if kind == _DIFF:
-        for i in range(1, slots.shape[0]):
-            row = _QTY if i <= slots[0, 1] else _QTY + WINDOW * 8
-            fetch(h.state + row + (slots[i, 0] & (WINDOW - 1)) * 8)
+    if kind == _DIFF and not fetch_levels(slots, h.state + _QTY):
+        return DECLINED
     checks = kind == _DIFF and h.ahead == 0  # a book that is behind says nothing of this frame
     if checks and (s.book.valid == 0 or s.book.update_id != h.feed.last_id):
         return DECLINED

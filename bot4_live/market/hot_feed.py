@@ -19,7 +19,9 @@ from numba import njit
 from bot4_live.events import Kind, StaleCause, header_of
 from bot4_live.instrument import Instrument
 from bot4_live.kernels import offset
+from bot4_live.market.blocks import fetch
 from bot4_live.market.feed_core import FeedCore
+from bot4_live.market.levels import WINDOW
 
 REMEMBERED = 1024  # ids between two visits of the Python feed
 _DIFF, _TICKER, _TRADE = int(Kind.DEPTH_DIFF), int(Kind.BOOK_TICKER), int(Kind.TRADE)
@@ -68,6 +70,21 @@ def _no_outlier(f: Any, price2: int, recv_ns: int) -> bool:
 
 
 @njit(cache=True)
+def fetch_levels(slots: np.ndarray, qty: int) -> bool:
+    """Ask for the cache lines of a diff's levels before they are needed; return whether no price is 0.
+
+    `qty` is where the quantities of the book's window lie: `BOOK["qty"]`, bids before asks.
+    """
+    zeros = 0
+    n_bids = slots[0, 1]
+    for i in range(1, slots.shape[0]):
+        price = slots[i, 0]
+        zeros += price == 0
+        fetch(qty + ((price & (WINDOW - 1)) + (0 if i <= n_bids else WINDOW)) * 8)
+    return zeros == 0
+
+
+@njit(cache=True)
 def _diff_passes(f: Any, h: Any, slots: np.ndarray) -> bool:
     if f.live == 0 or h.b <= f.highest_diff or h.b < f.last_id or f.n_diffs == REMEMBERED:
         return False
@@ -78,11 +95,6 @@ def _diff_passes(f: Any, h: Any, slots: np.ndarray) -> bool:
     elif not connects:
         connects = previous < 0 and h.a == f.last_id + 1
     if not connects:
-        return False
-    zeros = 0
-    for i in range(1, slots.shape[0]):
-        zeros += slots[i, 0] == 0
-    if zeros != 0:
         return False
     f.diffs[f.n_diffs] = h.b
     f.n_diffs += 1
@@ -125,7 +137,10 @@ def _trade_passes(f: Any, h: Any, slots: np.ndarray, recv_ns: int) -> bool:
 
 @njit(cache=True)
 def judge(f: Any, h: Any, slots: np.ndarray, recv_ns: int) -> bool:
-    """Return whether a diff, best quote or trade passes with nothing to report; `f` (FEED) then knows of it."""
+    """Return whether a diff, best quote or trade passes with nothing to report; `f` (FEED) then knows of it.
+
+    Of a diff, `fetch_levels` has looked at the levels.
+    """
     if h.exch_ns != 0 and abs(h.exch_ns - recv_ns) > f.max_distance_ns:
         return False
     if h.kind == _DIFF:

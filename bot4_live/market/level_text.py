@@ -6,13 +6,13 @@ import numpy as np
 from numba import njit
 
 from bot4_live.market.bits import first_bit, lowest_bit
-from bot4_live.market.blocks import BLOCK, POINT, QUOTE, find_marks, find_odd, odd_bytes, store8, store64, store_numbers
-from bot4_live.market.parser_config import C_LEVEL, C_LEVEL_END, C_LOT, C_PRICE_DIGITS, C_QTY_DIGITS, C_TICK
+from bot4_live.market.blocks import BLOCK, POINT, QUOTE, find_marks, find_odd, odd_bytes, store64, store_numbers
+from bot4_live.market.parser_config import C_LEVEL, C_LOT, C_PRICE_DIGITS, C_QTY_DIGITS, C_TICK
 from bot4_live.market.scan import ZEROS, byte_at, decimal, int_at, load64, mask, packed, units_between
 
 _COMMA, _LIST, _END = ord(","), ord("["), ord("]")
 _NUL, _U1, _ALL = np.uint64(0), np.uint64(1), np.uint64(0xFFFF_FFFF_FFFF_FFFF)
-_OPEN, _BETWEEN, _NEXT, _LAST = packed(b'["'), packed(b'","'), packed(b'"],["'), packed(b'"]]')
+_OPEN, _NEXT, _LAST = packed(b'["'), packed(b'"],["'), packed(b'"]]')
 _2, _3, _5 = mask(2), mask(3), mask(5)
 _REACH = 192  # more than a look at one level can read, whatever is found there
 
@@ -83,13 +83,7 @@ def _alike_levels(addr: int, safe: int, config: int, out: int, limit: int) -> tu
     if not (0 < n <= 8 - price_digits and 0 < m <= 8 and 0 < m_qty <= 8):
         return out, addr - 2, False
     # What the price's form says of a block: where its other characters are, and which.
-    # Written only where it differs from the last one: a block just written piece by piece is slow to load.
-    template = config + C_LEVEL
-    if int_at(config + C_LEVEL_END) != end:
-        store64(config + C_LEVEL_END, end)
-        for k in range(end):
-            store8(template + k, POINT)
-        store64(template + end, _BETWEEN)
+    template = config + C_LEVEL + BLOCK * end
     price_odd = (_U1 << np.uint64(n)) | (np.uint64(7) << np.uint64(end))
     price_form = (_U1 << np.uint64(end + 3)) - _U1
     qty_at = np.uint64(end + 3)
@@ -146,11 +140,14 @@ def levels(addr: int, safe: int, config: int, out: int, limit: int) -> tuple[int
     price_digits = int_at(config + C_PRICE_DIGITS)
     qty_digits = int_at(config + C_QTY_DIGITS)
     while True:
+        before = out
         out, addr, done = _alike_levels(addr, safe, config, out, limit)
         if done:
             return out, addr
         if out >= limit:
             return out, -1
+        if out != before:  # another form begins, as where a price has one digit more
+            continue
         price, qty, after = _level(addr, safe, price_digits, qty_digits)
         if after < 0:
             price, qty, after = _level_of_any_form(addr, safe, tick, lot, price_digits, qty_digits)

@@ -22,6 +22,7 @@ WINDOW = 65_536
 CHUNK_SHIFT = 12
 CHUNKS = 16
 FAR = 8_192
+SEEN_BITS = 4
 BID, ASK = 0, 1
 
 BOOK = np.dtype(
@@ -50,6 +51,7 @@ BOOK = np.dtype(
         ("qty", "<i8", (2, WINDOW)),
         ("far_price", "<i8", (2, FAR)),  # ascending
         ("far_qty", "<i8", (2, FAR)),
+        ("far_seen", "<i8", (2, 1 << SEEN_BITS)),  # where a price was last found there; only a guess
     ]
 )
 
@@ -57,6 +59,7 @@ _ONE = np.uint64(1)
 _NONE = np.uint64(0)
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _TICK_MASK = WINDOW - 1
+_SCATTER = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2**64 over the golden ratio: spreads prices that are alike
 _WORD_MASK = WINDOW // 64 - 1
 
 
@@ -266,9 +269,20 @@ def level_qty(b: Any, row: int, price: int) -> int:
 
 
 @njit(cache=True)
+def _far_find_again(b: Any, row: int, price: int) -> int:
+    """Do what `far_find` does, looking first where the price was last time: few far levels change, and those often."""
+    seen = (np.uint64(price) * _SCATTER) >> np.uint64(64 - SEEN_BITS)
+    index = b.far_seen[row, seen]
+    if index >= b.far_count[row] or b.far_price[row, index] != price:
+        index = far_find(b, row, price)
+        b.far_seen[row, seen] = index
+    return index
+
+
+@njit(cache=True)
 def _set_outside(b: Any, row: int, price: int, qty: int) -> None:
     """Set the lots at a price outside the window."""
-    index = far_find(b, row, price)
+    index = _far_find_again(b, row, price)
     best = b.best[row]
     if index < b.far_count[row] and b.far_price[row, index] == price:
         if qty != 0:

@@ -12,10 +12,10 @@ _SYMBOL_WORDS = 8
 
 # Places in it, in bytes.
 C_TICK, C_LOT, C_WORD, C_PRICE_DIGITS, C_QTY_DIGITS, C_SPOT, C_SYMBOL_SIZE = (8 * i for i in range(7))
-C_LEVEL = 64  # 32 bytes: the form of a level, see level_text, and how long its price is
-C_LEVEL_END = C_LEVEL + 32
-C_SYMBOL = C_LEVEL + 64
-C_VALUES = C_SYMBOL + 8 * (_SYMBOL_WORDS + 1)  # 16 bytes for each value of a frame, see frame_values
+C_SYMBOL = 64
+C_LEVEL = C_SYMBOL + 8 * (_SYMBOL_WORDS + 1)  # 32 bytes for each length of a level's price, see level_text
+LONGEST_PRICE = 16
+C_VALUES = C_LEVEL + 32 * (LONGEST_PRICE + 1)  # 16 bytes for each value of a frame, see frame_values
 C_QUOTE = C_VALUES + 16 * 16  # the forms of the last quote and trade, see frame_form
 FORM_BYTES = 2048
 C_TRADE = C_QUOTE + FORM_BYTES
@@ -46,4 +46,8 @@ def parser_config(instrument: Instrument) -> np.ndarray:
         len(symbol),
     )
     config[C_SYMBOL // 8 :].view(np.uint8)[: len(symbol)] = np.frombuffer(symbol, np.uint8)
+    for length in range(LONGEST_PRICE + 1):
+        form = b"." * length + b'","'
+        at = C_LEVEL + 32 * length
+        config.view(np.uint8)[at : at + len(form)] = np.frombuffer(form, np.uint8)
     return config
