@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 
 How = Literal["appended", "merged", "unchanged"]
 
+
+def _values(of: str) -> str:
+    return ", ".join(f"{of}.{name}" for name in VALUES)
+
+
 _MERGE = f"""
 with merged as (
     insert into market.market_ticks as old ({", ".join(COLUMNS)})
     select {", ".join(COLUMNS)} from pg_temp.incoming
     on conflict ({", ".join(KEY)}) do update set {", ".join(f"{name} = excluded.{name}" for name in VALUES)}
-    where (old.price, old.qty, old.sell) is distinct from (excluded.price, excluded.qty, excluded.sell)
+    where ({_values("old")}) is distinct from ({_values("excluded")})
     returning exch_ns
 )
 select count(*), min(exch_ns), max(exch_ns) from merged

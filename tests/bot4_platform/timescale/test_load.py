@@ -67,13 +67,16 @@ def test_late_changed_and_withdrawn_trades_reach_every_level(replayed: PostgresS
     first = whole.filter(pl.col("trade_id") % 7 != 0)
     load_day(replayed, of_trades(first, PART.market), PART)
     later = whole.filter(pl.col("trade_id") % 11 != 0).with_columns(
-        price=pl.when(pl.col("trade_id") % 13 == 0).then(pl.col("price") + 50_000).otherwise("price")
+        price=pl.when(pl.col("trade_id") % 13 == 0).then(pl.col("price") + 50_000).otherwise("price"),
+        seq=pl.when(pl.col("trade_id") % 17 == 0).then(pl.col("seq") + 10**6).otherwise("seq"),  # of another session
     )
     done = load_day(replayed, of_trades(later, PART.market), PART)
     came = later.join(first, on="trade_id", how="anti").height
-    changed = later.join(first, on="trade_id").filter(pl.col("price") != pl.col("price_right")).height
+    other = (pl.col("price") != pl.col("price_right")) | (pl.col("seq") != pl.col("seq_right"))
+    changed = later.join(first, on="trade_id").filter(other).height
     gone = first.join(later, on="trade_id", how="anti").height
     assert (done.how, done.written, done.removed) == ("merged", came + changed, gone)
+    assert query(replayed, "select sum(seq) from market.market_ticks") == [(later["seq"].sum(),)]
     assert equal(replayed, later)
 
 
