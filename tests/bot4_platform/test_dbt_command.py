@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from typing import Any
 
 import polars as pl
@@ -78,15 +77,13 @@ def test_the_page_has_every_model(settings: Settings, run_check: Any) -> None:
 @pytest.mark.browser
 @pytest.mark.slow
 def test_the_page_reads_without_a_network(settings: Settings) -> None:
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import expect
 
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("the page is not looked at: there is no Chromium on this machine (install `chromium`)")
+    from tests.browser import chromium
+
     page_file = dbt_runner.write_docs(settings.root / "dbt_docs", settings.root / "dbt")
     asked: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+    with chromium("the documents of the marts") as browser:
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.on("request", lambda request: asked.append(request.url))
         page.goto(page_file.as_uri())
@@ -94,5 +91,4 @@ def test_the_page_reads_without_a_network(settings: Settings) -> None:
         page.goto(f"{page_file.as_uri()}#!/model/model.bot4.candles_5m")
         expect(page.get_by_text("Five-minute candles, stacked on candles_1m").first).to_be_visible(timeout=60_000)
         expect(page.get_by_text("Sum of price x quantity, ticks x lots.").first).to_be_visible(timeout=60_000)
-        browser.close()
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -16,13 +15,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from bot4_live.settings import PROJECT_ROOT, Settings
 from bot4_platform.lake import Lake
 from bot4_platform.run import materialize
 from bot4_platform.timescale.local_server import free_port
 from bot4_platform.ui import answers, end
+from tests.browser import chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -75,13 +75,8 @@ def url(account: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("Dagster's UI is not looked at: there is no Chromium on this machine (install `chromium`)")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+    with chromium("Dagster's UI") as started:
         yield started
-        started.close()
 
 
 @pytest.fixture

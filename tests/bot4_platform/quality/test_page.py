@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Route, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect
 
 from bot4_live.settings import Settings
 from bot4_platform.lake import Lake
@@ -19,6 +19,7 @@ from bot4_platform.quality.page.facts import Rate, collect
 from bot4_platform.quality.page.verify import problems
 from bot4_platform.run import materialize
 from bot4_platform.settings import quality_page
+from tests.browser import chromium
 
 
 def test_facts_are_the_lakes(judged_account: Settings) -> None:
@@ -90,17 +91,11 @@ def test_rates_are_written_with_the_digits_they_need() -> None:
 
 # In a browser.
 
-HEADLESS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
-
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
     """A page of headless Chromium that reaches files only."""
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("the quality page is not looked at: there is no Chromium on this machine (install `chromium`)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=HEADLESS)
+    with chromium("the quality page") as browser:
         context = browser.new_context(viewport={"width": 1280, "height": 900})
 
         def files_only(route: Route) -> None:
@@ -111,7 +106,6 @@ def page() -> Iterator[Page]:
 
         context.route("**/*", files_only)
         yield context.new_page()
-        browser.close()
 
 
 @pytest.mark.browser

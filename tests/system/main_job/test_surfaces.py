@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +14,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
 from bot4_live.settings import PROJECT_ROOT
 from bot4_platform.mlops import registry
 from bot4_platform.timescale.local_server import free_port
+from tests.browser import chromium
 
 pytestmark = [
     pytest.mark.browser,
@@ -28,10 +28,6 @@ pytestmark = [
 ]
 
 SCREENS = PROJECT_ROOT / "var" / "demo" / "screens"
-HEADLESS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 SHOWN_MS = 45_000
 STARTED_S = 120.0
 GROUPS = ("ingestion", "lake", "candles", "features", "volatility", "quality", "training", "promotion")
@@ -40,14 +36,8 @@ MODEL = "mid_return_1s"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium; module scope, because Playwright's loop must not outlive this file's tests."""
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("the surfaces are not looked at: there is no Chromium on this machine (install `chromium`)")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=HEADLESS)
+    with chromium("the surfaces of a run") as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
