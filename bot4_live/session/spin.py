@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from bot4_live.session.hot_market import HotMarket
 from bot4_live.wire.spin_stream import SpinStream
 
-POLLS = 32  # of the socket for one turn of asyncio
+POLLS = 16  # of the socket for one turn of asyncio
 ALONE_S = 0.001  # between two turns while there is no connection
 SWITCH_S = 0.0005
 

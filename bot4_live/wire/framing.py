@@ -49,8 +49,8 @@ FRAMER = np.dtype(
         ("failed", "<i8"),  # the error, once there was one
     ]
 )
-_COUNT, _MESSAGES, _CONTROL, _CONTROL_AT, _CONTROL_LENGTH = (
-    offset(FRAMER, name) // 8 for name in ("count", "messages", "control", "control_at", "control_length")
+_END, _COUNT, _MESSAGES, _CONTROL, _CONTROL_AT, _CONTROL_LENGTH = (
+    offset(FRAMER, name) // 8 for name in ("end", "count", "messages", "control", "control_at", "control_length")
 )
 
 
@@ -192,7 +192,11 @@ class Framer:
         self._words = self._state.view(np.int64).data
         self.address = address(self._state)
         self._scan, self._clear = entry_point(scan_at), entry_point(clear_at)
-        self.free = self._view[: self._capacity]
+
+    @property
+    def free(self) -> memoryview:
+        """Return where bytes go next."""
+        return self._view[self._words[_END] : self._capacity]
 
     def scan(self, received: int) -> int:
         """Take in `received` bytes that lie at the start of `free`; return MORE, FULL, CONTROL, or a negative code.
@@ -203,8 +207,8 @@ class Framer:
         return found
 
     def clear(self) -> None:
-        """Forget the messages, whose bytes may now be overwritten, and set `free` to where bytes go next."""
-        self.free = self._view[self._clear(self.address, SLACK // 2) : self._capacity]
+        """Forget the messages, whose bytes may now be overwritten, and make room."""
+        self._clear(self.address, SLACK // 2)
 
     @property
     def count(self) -> int:

@@ -14,6 +14,7 @@ import ssl
 import time
 from collections.abc import Mapping
 
+from bot4_live.kernels import entry_point
 from bot4_live.wire.framing import (
     CLOSE,
     CONTROL,
@@ -28,9 +29,11 @@ from bot4_live.wire.framing import (
     frame,
 )
 from bot4_live.wire.handshake import Address, HandshakeError, check_response, new_key, request
+from bot4_live.wire.receive import HUNG_UP, LOWEST_ERRNO, NOTHING, receive_at
 
 MAX_MESSAGE = 16 << 20
 MAX_UNSENT = 1 << 20
+TRIES = 8  # how often one poll asks a plain socket
 NORMAL, NO_STATUS, ABNORMAL, BAD_PROTOCOL, BAD_DATA = 1000, 1005, 1006, 1002, 1007
 # Codes of section 7.4.1 that may travel, with those of the IANA registry; 3000 to 4999 are free for use.
 _CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
@@ -64,7 +67,8 @@ class SpinSocket:
         self.pings = self.pongs = 0
         self._raw = raw
         raw.setblocking(False)
-        self._receive = raw.recv_into
+        self._receive = entry_point(receive_at)
+        self._descriptor = -1 if isinstance(raw, ssl.SSLSocket) else raw.fileno()
         self._unsent = bytearray()
         self._state = MORE
         self._delivered = False
@@ -125,7 +129,7 @@ class SpinSocket:
         return self._raw.fileno()
 
     def poll(self) -> int:
-        """Receive once without waiting; return how many messages came. Those of the last poll are void then.
+        """Receive without waiting; return how many messages came. Those of the last poll are void then.
 
         Raises SocketClosed once everything that came before the end was delivered.
         """
@@ -134,15 +138,28 @@ class SpinSocket:
             framer.clear()
             self._delivered = False
         if self._state == FULL:  # more messages are there already
-            return self._take(0)
+            return self._take(framer.scan(0))
         if self._closed is not None:
             raise SocketClosed(*self._closed)
         if self._unsent:
             self._flush()
         if self._early:
             return self._take_early()
+        if self._descriptor < 0:
+            return self._poll_tls()
+        state = self._receive(framer.address, self._descriptor, TRIES)
+        if state == NOTHING:
+            return 0
+        if state == HUNG_UP:
+            return self._end(ABNORMAL, "the server hung up")
+        if LOWEST_ERRNO < state < 0:
+            return self._end(ABNORMAL, f"the connection broke: {OSError(-state, os.strerror(-state))}")
+        self.heard = time.monotonic()
+        return self._take(state)
+
+    def _poll_tls(self) -> int:
         try:
-            received = self._receive(framer.free)
+            received = self._raw.recv_into(self.framer.free)
         except _WAIT:
             return 0
         except OSError as error:
@@ -150,18 +167,17 @@ class SpinSocket:
         if received == 0:
             return self._end(ABNORMAL, "the server hung up")
         self.heard = time.monotonic()
-        return self._take(received)
+        return self._take(self.framer.scan(received))
 
     def _take_early(self) -> int:
         room = len(self.framer.free)
         early, self._early = self._early[:room], self._early[room:]
         self.framer.free[: len(early)] = early
-        return self._take(len(early))
+        return self._take(self.framer.scan(len(early)))
 
-    def _take(self, received: int) -> int:
-        """Scan what came, answer control frames, and return the number of messages."""
+    def _take(self, state: int) -> int:
+        """Go on from what a scan has found: answer control frames, and return the number of messages."""
         framer = self.framer
-        state = framer.scan(received)
         while state == CONTROL:
             self._control(*framer.control)
             if self._closed is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import threading
 import time
 
@@ -27,6 +28,13 @@ def until_closed(wire, seconds=5.0):
         except SocketClosed as closed:
             return out, closed.code
     raise AssertionError("the wire did not end")
+
+
+def until_broken(wire, seconds=5.0):
+    """Poll until it raises."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        wire.poll()
 
 
 def accept(connection):
@@ -192,6 +200,22 @@ def test_a_connection_that_breaks_ends_with_1006(script):
 
     wire = SpinSocket.connect(f"ws://127.0.0.1:{script(play)}/")
     assert until_closed(wire) == ([b"whole"], 1006)
+
+
+def test_a_connection_that_is_reset_says_so(script):
+    gone = threading.Event()
+
+    def play(connection):
+        accept(connection)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        gone.set()
+
+    wire = SpinSocket.connect(f"ws://127.0.0.1:{script(play)}/")
+    assert gone.wait(5)
+    with pytest.raises(SocketClosed, match=r"the connection broke: .*reset by peer"):
+        until_broken(wire)
+    assert wire.closed
 
 
 def test_a_silent_server_never_holds_us_up(script):
