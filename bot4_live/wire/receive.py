@@ -23,6 +23,7 @@ LOWEST_ERRNO = -1000  # -errno is above, the codes of the framing are below
 _recv: Any = types.ExternalFunction("recv", types.int64(types.int32, types.voidptr, types.uint64, types.int32))
 _errno_location: Any = types.ExternalFunction("__errno_location", types.intp())
 _FLAGS = np.int32(socket.MSG_DONTWAIT)
+_LOOK = np.int32(socket.MSG_DONTWAIT | socket.MSG_PEEK)
 _AGAIN, _INTERRUPTED = errno.EAGAIN, errno.EINTR
 
 
@@ -41,3 +42,18 @@ def receive_at(framer: int, descriptor: int, tries: int) -> int:
         if code not in (_AGAIN, _INTERRUPTED):
             return -code
     return NOTHING
+
+
+@njit("i8(i8, i8, i8)", cache=True)
+def waits_at(descriptor: int, place: int, tries: int) -> int:
+    """Look up to `tries` times whether receiving would give something: bytes (left where they are), an end, an error.
+
+    `place` is the address of a byte to look with.
+    """
+    for _ in range(tries):
+        if _recv(np.int32(descriptor), pointer(place), np.uint64(1), _LOOK) >= 0:
+            return 1
+        code: Any = np.int64(carray(pointer(_errno_location()), 1, np.int32)[0])
+        if code not in (_AGAIN, _INTERRUPTED):
+            return 1
+    return 0

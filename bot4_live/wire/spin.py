@@ -14,6 +14,9 @@ import ssl
 import time
 from collections.abc import Mapping
 
+import numpy as np
+
+from bot4_live.kernels import address as address_of
 from bot4_live.kernels import entry_point
 from bot4_live.wire.framing import (
     CLOSE,
@@ -29,11 +32,11 @@ from bot4_live.wire.framing import (
     frame,
 )
 from bot4_live.wire.handshake import Address, HandshakeError, check_response, new_key, request
-from bot4_live.wire.receive import HUNG_UP, LOWEST_ERRNO, NOTHING, receive_at
+from bot4_live.wire.receive import HUNG_UP, LOWEST_ERRNO, NOTHING, receive_at, waits_at
 
 MAX_MESSAGE = 16 << 20
 MAX_UNSENT = 1 << 20
-TRIES = 8  # how often one poll asks a plain socket
+TRIES = 8  # how often one poll asks the kernel
 NORMAL, NO_STATUS, ABNORMAL, BAD_PROTOCOL, BAD_DATA = 1000, 1005, 1006, 1002, 1007
 # Codes of section 7.4.1 that may travel, with those of the IANA registry; 3000 to 4999 are free for use.
 _CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
@@ -67,8 +70,12 @@ class SpinSocket:
         self.pings = self.pongs = 0
         self._raw = raw
         raw.setblocking(False)
-        self._receive = entry_point(receive_at)
-        self._descriptor = -1 if isinstance(raw, ssl.SSLSocket) else raw.fileno()
+        self._receive, self._waits = entry_point(receive_at), entry_point(waits_at)
+        self._descriptor = raw.fileno()
+        self._tls = isinstance(raw, ssl.SSLSocket)
+        self._byte = np.zeros(1, np.uint8)
+        self._byte_at = address_of(self._byte)
+        self._drained = False  # TLS holds no whole record back
         self._unsent = bytearray()
         self._state = MORE
         self._delivered = False
@@ -145,7 +152,7 @@ class SpinSocket:
             self._flush()
         if self._early:
             return self._take_early()
-        if self._descriptor < 0:
+        if self._tls:
             return self._poll_tls()
         state = self._receive(framer.address, self._descriptor, TRIES)
         if state == NOTHING:
@@ -158,14 +165,21 @@ class SpinSocket:
         return self._take(state)
 
     def _poll_tls(self) -> int:
+        """Ask Python's ssl, which is slow to say no, only when there is something."""
+        if self._drained and not self._waits(self._descriptor, self._byte_at, TRIES):
+            return 0
         try:
             received = self._raw.recv_into(self.framer.free)
+        except ssl.SSLWantReadError:
+            self._drained = True
+            return 0
         except _WAIT:
             return 0
         except OSError as error:
             return self._end(ABNORMAL, f"the connection broke: {error}")
         if received == 0:
             return self._end(ABNORMAL, "the server hung up")
+        self._drained = False
         self.heard = time.monotonic()
         return self._take(self.framer.scan(received))
 
