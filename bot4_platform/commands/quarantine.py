@@ -43,6 +43,7 @@ def listing(
     as_json: bool,
 ) -> None:  # fmt: skip
     """List refused frames, the newest last."""
+    from bot4_platform.quarantine.frames import readable
     from bot4_platform.quarantine.release import quarantined
     from bot4_platform.reporting import when
 
@@ -57,7 +58,7 @@ def listing(
     for row in rows[-last:]:
         click.echo(
             f"{row['seq']:>12}  {when(row['first_seen'])}  {row['market']}  {row['rule']:<18} {row['state']:<9}"
-            f"{text(row['raw'], SHOWN)}"
+            f"{readable(row['raw'], SHOWN)}"
         )
     click.echo(f"{len(rows):,} frames" + (f", the newest {last} shown" if len(rows) > last else ""))
 
@@ -69,7 +70,7 @@ def listing(
 @click.pass_obj
 def show(settings: Settings, seq: int, market: str | None, as_json: bool) -> None:
     """Show a frame whole: its bytes, what it would be as a tick, and who released or took it back."""
-    from bot4_platform.quarantine.frames import NotReleasable
+    from bot4_platform.quarantine.frames import NotReleasable, readable
     from bot4_platform.quarantine.overrides import history
     from bot4_platform.quarantine.release import find, outcome
     from bot4_platform.reporting import when
@@ -86,7 +87,7 @@ def show(settings: Settings, seq: int, market: str | None, as_json: bool) -> Non
         click.echo(json.dumps(plain(row) | {"as_a_tick": would, "history": told}))
         return
     click.echo(f"{row['market']} seq {seq}, received {when(row['first_seen'])}: {row['rule']}, {row['state']}")
-    click.echo(text(row["raw"], 4000))
+    click.echo(readable(row["raw"], 4000))
     if "refused" in would:
         click.echo(f"cannot be released: {would['refused']}")
     else:
@@ -139,8 +140,3 @@ def plain(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key != "raw"} | {
         "raw_base64": base64.b64encode(row["raw"]).decode()
     }
-
-
-def text(raw: bytes, most: int) -> str:
-    """Return the first bytes of a frame in ASCII, others escaped; never a control character."""
-    return ascii(raw[:most])[2:-1] + (f" ... ({len(raw):,} bytes)" if len(raw) > most else "")

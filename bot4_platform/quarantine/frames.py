@@ -35,6 +35,11 @@ class Tick:
     row: dict[str, Any]
 
 
+def readable(raw: bytes, most: int) -> str:
+    """Return the first bytes of a frame in ASCII, others escaped; never a control character."""
+    return ascii(raw[:most])[2:-1] + (f" ... ({len(raw):,} bytes)" if len(raw) > most else "")
+
+
 def instrument_of(settings: Settings, market: str, at_ns: int) -> Instrument:
     """Return what a market's numbers meant at a time: by the lake's table or, before it is made, by the journal."""
     import polars as pl

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bot4_platform.commands.quarantine import text
 from bot4_platform.demo.report import Html, escape
 from bot4_platform.quality.agreement import BOUND_BP, FEWEST_S, SHARE
 from bot4_platform.quality.drift import DRIFTED, HALVES, MOVED
 from bot4_platform.quality.page import charts
 from bot4_platform.quality.page.charts import percent
 from bot4_platform.quality.page.facts import DRIFT_SHOWN, Facts
+from bot4_platform.quarantine.frames import readable
 from bot4_platform.reporting import when
 from bot4_platform.staleness.report import span
 from bot4_platform.staleness.trace import Cause
@@ -160,7 +160,7 @@ def _quarantine(facts: Facts) -> str:
             f'<p class="dim">{when(one.first_seen)} · {escape(one.where)}'
             + (f" · seq {one.seq}" if one.seq is not None else "")
             + (' <span class="chip good">released</span>' if one.state == "released" else "")
-            + f"</p><pre>{escape(text(one.raw, 600))}</pre>"
+            + f"</p><pre>{escape(readable(one.raw, 600))}</pre>"
             for one in reversed(samples)
         )
         parts.append(
