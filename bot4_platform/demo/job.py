@@ -27,6 +27,8 @@ from bot4_platform.demo.progress import Stages
 from bot4_platform.settings import platform_settings
 
 ACCOUNTS = "accounts.json"
+COMPILE_S = 900.0  # a cold cache takes two minutes on two free processors
+REPLAY_S = 600.0
 READY_S = 90.0
 POSITION_WAIT_S = 8.0
 SETTLED_S = 2.5
@@ -71,7 +73,7 @@ class Job:
             watchdog.next_json(READY_S)
             self._capture(children)
             with self.stages.stage("compile", "waiting for the engine to be compiled (begun at the start)"):
-                warm.wait(180)
+                warm.wait(COMPILE_S)
             self._verify(children)
             self._platform(children, sources)
             self._live(children)
@@ -285,7 +287,7 @@ class Job:
         with self.stages.stage("replay", "replaying the journal in a fresh process"):
             args = ["replay", str(self.settings.journal_dir), "--models", str(self.settings.models_dir), "--json"]
             replay = children.start("replay", *args)
-            replay.wait(180)
+            replay.wait(REPLAY_S)
             self.facts["replay"] = replay.finish(5)
             result = self.facts["replay"]
             self.stages.say(f"{result['commands']:,} commands, identical: {result['identical']}")

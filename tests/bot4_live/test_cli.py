@@ -45,7 +45,7 @@ def main(capsys, monkeypatch, *arguments):
 def loaded_after(code):
     """Return the top-level modules that a fresh interpreter has loaded after running `code`."""
     script = f"{code}\nimport sys; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.splitlines()[-1].split())
 
