@@ -49,7 +49,7 @@ class SpinLink:
         self._backoff, self._breaker, self._workers = backoff, breaker, workers
         self._proven = False  # it lasted
         self._connecting: Future[SpinSocket] | None = None
-        self._not_before = self._heard = self._pinged = 0.0
+        self._not_before = self._heard = self._came = self._pinged = 0.0
         self._pongs = -1  # how many there were when the ping that waits for its answer was sent; -1: none waits
 
     def connect(self) -> bool:
@@ -68,7 +68,7 @@ class SpinLink:
             self._breaker.failed(self)
             self._not_before = now + self._backoff.next()
             raise
-        self.opened = self.looked = self._heard = self._pinged = now
+        self.opened = self.looked = self._heard = self._came = self._pinged = now
         self._pongs, self._proven = -1, False
         return True
 
@@ -88,7 +88,7 @@ class SpinLink:
         try:
             count = wire.poll()
             if count:
-                self._heard = time.monotonic()
+                self._heard = self._came = time.monotonic()
             else:
                 self._watch(wire)
         except SocketClosed as closed:
@@ -111,7 +111,8 @@ class SpinLink:
         if self._pongs >= 0 and wire.pongs > self._pongs:
             self._pongs = -1
         if self._pongs >= 0:
-            if now - self._pinged > times.ping_timeout_s:
+            # A pong waits behind the data of a burst: only a peer that sends nothing at all owes one.
+            if now - max(self._pinged, self._came) > times.ping_timeout_s:
                 self._drop(wire)
                 raise LinkLost(f"a ping was not answered for {times.ping_timeout_s:.1f} s")
         elif now - self._pinged > times.ping_s:

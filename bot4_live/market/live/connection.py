@@ -229,8 +229,7 @@ class Connection:
                 create_connection=EventSocket,
                 compression=None,
                 proxy=None,  # a proxy of the environment is not for the market: it would see and delay every frame
-                ping_interval=times.ping_s,
-                ping_timeout=times.ping_timeout_s,
+                ping_interval=None,  # see _guard: the library wants its pong in time, however much lies before it
                 open_timeout=times.open_timeout_s,
                 close_timeout=1.0,
             )
@@ -303,9 +302,15 @@ class Connection:
                     self._outbox.popleft()
 
     async def _guard(self, socket: EventSocket, cause: list[StaleCause]) -> None:
-        """Ping, drop the connection when it is silent, end it when it is to stop."""
+        """Ping, drop the connection when it is silent, end it when it is to stop.
+
+        In a burst, and while the journal has no room, a pong waits behind data that is not read yet: only a peer that
+        sends nothing at all owes one.
+        """
+        times = self._around.times
         tick_s = min(_TICK_S, self._silence_s / 4)
-        pinged = looked = time.monotonic()
+        pinged = looked = asked = excused = time.monotonic()
+        pong: asyncio.Future[float] | None = None
         with contextlib.suppress(ConnectionClosed):
             while True:
                 with contextlib.suppress(TimeoutError):
@@ -314,18 +319,31 @@ class Connection:
                     return
                 self.send(self._sink.tick())
                 now = time.monotonic()
-                self._heard += max(now - looked - 2 * tick_s, 0.0)  # while this process stood still, nobody was silent
+                stood_still = max(now - looked - 2 * tick_s, 0.0)  # while this process does, nobody is silent
+                self._heard += stood_still
+                asked += stood_still
                 looked = now
-                if self._outbox or socket.waiting or self._around.quiet():  # nobody asked, or nobody listens
+                if socket.waiting:  # nobody listens
                     self._heard = now
-                if now - self._heard > self._silence_s:
+                if self._outbox or self._around.quiet():  # who has not asked yet need not be answered
+                    excused = now
+                if now - max(self._heard, excused) > self._silence_s:
                     self.tally.silences += 1
                     log.warning("%s: nothing came for %.1f s on an open connection", self.name, self._silence_s)
                     cause[0] = StaleCause.SILENCE
                     # The peer may be gone: do not wait for its half of the closing handshake.
                     socket.transport.abort()
                     return
-                if now - self.opened_at >= self._around.times.stable_s and self._spoke:
+                if pong is not None and pong.done():
+                    pong = None
+                if pong is not None and now - max(self._heard, asked) > times.ping_timeout_s:
+                    log.warning("%s: a ping was not answered for %.1f s", self.name, times.ping_timeout_s)
+                    socket.transport.abort()
+                    return
+                if pong is None and now - asked >= times.ping_s:
+                    asked = now
+                    pong = asyncio.ensure_future(await socket.ping())
+                if now - self.opened_at >= times.stable_s and self._spoke:
                     self._around.breaker.lasted(self)
                 if self._heartbeat_s and now - pinged >= self._heartbeat_s and (ping := self._dialect.ping()):
                     pinged = now

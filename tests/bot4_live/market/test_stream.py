@@ -11,6 +11,8 @@ import time
 import pytest
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+from websockets.server import ServerProtocol
 
 from bot4_live.events import Kind, Reason, StaleCause, header_of
 from bot4_live.instrument import BTCUSDT_USDM
@@ -324,3 +326,83 @@ async def test_the_connection_is_renewed_before_it_is_cut_and_the_book_stays_liv
         assert venue.snapshots == 1
         assert session.core.counts.quarantined == {}
         assert 3 <= session.stream.counts.connects <= venue.clients  # one may be on its way
+
+
+class Deaf:
+    """A raw server that shakes hands and never answers a ping; it sends `frames` when there are any."""
+
+    def __init__(self, frames, pause_s=0.005):
+        self.frames, self.pause_s, self.clients = frames, pause_s, 0
+
+    async def handle(self, reader, writer):
+        self.clients += 1
+        protocol = ServerProtocol()
+        protocol.receive_data(await reader.readuntil(b"\r\n\r\n"))
+        (asked,) = protocol.events_received()
+        protocol.send_response(protocol.accept(asked))
+        writer.write(b"".join(protocol.data_to_send()))
+        with contextlib.suppress(ConnectionError):
+            for raw in self.frames:
+                writer.write(Frame(Opcode.TEXT, raw).serialize(mask=False))
+                await writer.drain()
+                await asyncio.sleep(self.pause_s)
+            await reader.read()
+        writer.close()
+
+
+PINGING = dataclasses.replace(QUICK, silence_s=30.0, ping_s=0.05, ping_timeout_s=0.5)
+
+
+@contextlib.asynccontextmanager
+async def deafened(server, book, base_ns, **options):
+    async with await asyncio.start_server(server.handle, "127.0.0.1", 0) as listener:
+        session = Session(server, book, base_ns, listener.sockets[0].getsockname()[1], **options)
+        task = asyncio.create_task(session.stream.run())
+        try:
+            yield session
+        finally:
+            session.stream.stop()
+            await asyncio.wait_for(task, 5)
+
+
+@pytest.fixture
+def deaf(frames):
+    market = Venue(frames)
+    made = Deaf([market.next_diff() for _ in range(400)])
+    made.fetch_snapshot = market.fetch_snapshot
+    return made
+
+
+async def test_a_half_open_peer_is_found_out_by_its_pings(deaf, make_book, base_ns):
+    deaf.frames = []
+    async with deafened(deaf, make_book(), base_ns, times=PINGING, quiet=lambda: True):
+        async with asyncio.timeout(10):
+            while deaf.clients < 2:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_peer_whose_data_come_owes_no_pong_in_time(deaf, make_book, base_ns):
+    """In a burst a pong waits behind the data: here it never comes, and the connection stays for as long as they do."""
+    async with deafened(deaf, make_book(), base_ns, times=PINGING) as session:
+        async with asyncio.timeout(30):
+            while session.core.counts.frames < 400:  # 2 s at least
+                await asyncio.sleep(0.01)
+        assert deaf.clients == 1
+
+
+async def test_while_the_journal_has_no_room_no_pong_is_owed(deaf, make_book, base_ns):
+    waits = asyncio.Event()
+
+    def room():
+        return session.core.counts.frames < 10 or waits.is_set()
+
+    async with deafened(deaf, make_book(), base_ns, times=PINGING, room=lambda: room()) as session:
+        async with asyncio.timeout(30):
+            while session.core.counts.frames < 10:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(3 * PINGING.ping_timeout_s)
+            assert session.core.counts.frames == 10
+            waits.set()
+            while session.core.counts.frames < 400:
+                await asyncio.sleep(0.01)
+        assert deaf.clients == 1

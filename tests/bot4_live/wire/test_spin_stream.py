@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+from websockets.server import ServerProtocol
 
 from bot4_live.events import Kind, Reason, StaleCause, header_of
 from bot4_live.instrument import BTCUSDT_USDM
@@ -221,18 +223,20 @@ def test_after_too_many_failures_nobody_tries_for_a_while(serving):
         assert session.stream.counts.connects == 1
 
 
+def shake_hands(connection):
+    protocol = ServerProtocol()
+    protocol.receive_data(connection.recv(4096))
+    (asked,) = protocol.events_received()
+    protocol.send_response(protocol.accept(asked))
+    connection.sendall(b"".join(protocol.data_to_send()))
+
+
 def test_a_half_open_peer_is_found_out_by_its_pings(serving, script):
     """The peer took the connection and is gone: no data is expected (`quiet`), and no pong comes."""
-    from websockets.server import ServerProtocol
-
     release = threading.Event()
 
     def play(connection):
-        protocol = ServerProtocol()
-        protocol.receive_data(connection.recv(4096))
-        (asked,) = protocol.events_received()
-        protocol.send_response(protocol.accept(asked))
-        connection.sendall(b"".join(protocol.data_to_send()))
+        shake_hands(connection)
         release.wait(10)
 
     times = StreamTimes(first_backoff_s=5.0, ping_s=0.1, ping_timeout_s=0.2)
@@ -243,6 +247,25 @@ def test_a_half_open_peer_is_found_out_by_its_pings(serving, script):
         assert 0.2 < time.monotonic() - began < 5
         assert "ping was not answered" in session.stream.last_error
         assert session.stale() == ["START"]  # it was never anything else: one entry says so
+    release.set()
+
+
+def test_a_peer_whose_data_come_owes_no_pong_in_time(serving, script):
+    """In a burst a pong waits behind the data: here it never comes, and the connection stays for as long as they do."""
+    venue, release, frames = Venue(), threading.Event(), 400
+
+    def play(connection):
+        shake_hands(connection)
+        for _ in range(frames):
+            connection.sendall(Frame(Opcode.TEXT, venue.diff().encode()).serialize(mask=False))
+            venue.sent += 1
+            time.sleep(0.005)
+        release.wait(10)
+
+    times = dataclasses.replace(QUICK, silence_s=30.0, ping_s=0.05, ping_timeout_s=1.0)
+    with Session(venue, script(play), times=times) as session:
+        session.poll_until(lambda: session.core.counts.frames == frames)  # 2 s at least
+        assert session.stream.counts.connects == 1
     release.set()
 
 
