@@ -45,7 +45,7 @@ from bot4_live.session.hot_market import HotMarket
 from bot4_live.session.models import ModelWatch
 from bot4_live.session.spin import spin
 from bot4_live.session.upkeep import Upkeep
-from bot4_live.session.venue import read_market, require_keys, require_loopback, wait_until_running
+from bot4_live.session.venue import read_market, require_keys, require_loopback, wait_until_past, wait_until_running
 from bot4_live.session.watch import Watch, watched_instruments
 from bot4_live.settings import Settings
 from bot4_live.wire.path import PathFeed
@@ -161,6 +161,11 @@ class Runner:
         if market.paused:
             self._say("the market is paused; waiting until it runs")
             market = await wait_until_running(settings.rest_url)
+        if not await wait_until_past(market.clock, found.last_ns):
+            behind = market.clock.wall_s(found.last_ns - market.clock.now_ns())
+            self._say(
+                f"the market's clock is {behind:.0f} s behind the journal's end: was the machine's clock set back?"
+            )
         rest = await stack.enter_async_context(
             RestClient(
                 settings.rest_url,

@@ -115,3 +115,18 @@ async def wait_until_running(rest_url: str, poll_s: float = 0.05) -> Market:
         await asyncio.sleep(poll_s)
         market = await read_market(rest_url)
     return market
+
+
+async def wait_until_past(clock: MarketClock, ns: int, most_s: float = 10.0) -> bool:
+    """Wait until the clock is past a time, so that no two sessions of a journal overlap; return whether it is.
+
+    A session goes on a moment by its own clock after its market was stopped, or the machine's clock was set back a
+    little meanwhile. What is further off than `most_s` is not waited for.
+    """
+    missing = clock.wall_s(ns + 1 - clock.now_ns())
+    if missing > most_s:
+        return False
+    while missing > 0:
+        await asyncio.sleep(missing)
+        missing = clock.wall_s(ns + 1 - clock.now_ns())
+    return True
