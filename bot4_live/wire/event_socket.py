@@ -50,6 +50,7 @@ class EventSocket(ClientConnection):
         self._held = bytearray()  # what came while nothing could be taken
         self._turn_began = 0  # with so many messages
         self._in_turn = False
+        self._leaving = False  # we close: nobody waits for room
 
     def start(
         self,
@@ -72,6 +73,11 @@ class EventSocket(ClientConnection):
             await asyncio.sleep(ROOM_S)
         if self._failure is not None:
             raise self._failure
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close from our side. What waits for room then is dropped: there may never be any."""
+        self._leaving = True
+        await super().close(code, reason)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes as they come; the event loop calls this."""
@@ -108,6 +114,8 @@ class EventSocket(ClientConnection):
     def _go_on(self) -> None:
         """Take what was held and read on, as soon as there is room."""
         self.waiting = self._phase is _Phase.TAKING and not self._room()
+        if self.waiting and self._leaving:
+            self.waiting, self._phase = False, _Phase.CLOSING
         if self.waiting:
             self.loop.call_later(ROOM_S, self._go_on)
             return

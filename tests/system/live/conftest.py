@@ -183,10 +183,10 @@ class Stack:
         self.watchdog = self._spawn(["watchdog"], {})
         assert read_line(self.watchdog, 30), self.log("watchdog")
 
-    def _spawn(self, arguments, extra):
+    def _spawn(self, arguments, extra, program=BOT4):
         with (self.folder / f"{arguments[0]}.err").open("ab") as errors:
             process = subprocess.Popen(
-                [*BOT4, *arguments], stdout=subprocess.PIPE, stderr=errors, env=self.environment | extra, bufsize=0
+                [*program, *arguments], stdout=subprocess.PIPE, stderr=errors, env=self.environment | extra, bufsize=0
             )
         self._started.append(process)
         return process
@@ -195,11 +195,11 @@ class Stack:
         path = self.folder / f"{name}.err"
         return path.read_text()[-4000:] if path.exists() else ""
 
-    def start_runner(self, *, patient=False, seconds=120, **extra):
+    def start_runner(self, *, patient=False, seconds=120, program=BOT4, **extra):
         """Start a runner; return (process, ready line, seconds to it)."""
         began = time.monotonic()
         quotes = TIGHT | (PATIENT if patient else BUSY)
-        process = self._spawn(["live", "--no-model", "--seconds", str(seconds)], quotes | extra)
+        process = self._spawn(["live", "--no-model", "--seconds", str(seconds)], quotes | extra, program)
         ready = read_line(process, 60, "trading")
         return process, ready, time.monotonic() - began
 

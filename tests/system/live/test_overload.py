@@ -28,7 +28,7 @@ def count(stack, kind):
     return sum(int((segment.headers["kind"] == kind).sum()) for segment in segments)
 
 
-@pytest.mark.slow  # tests/bot4_live/session/test_pace.py and the burst of tests/system/faults are quicker samples
+@pytest.mark.slow  # tests/bot4_live/session/test_pace.py and the short soak are quicker samples
 def test_a_flood_of_frames_holds_the_runner_and_passes(stack):
     exchange = urlsplit(stack.exchange.ws)
     with FaultyWire(exchange.hostname, exchange.port) as wire:
