@@ -97,7 +97,7 @@ def _run(context: Any, suite: Suite, frame: Any) -> list[Any]:
     import great_expectations
 
     gx: Any = great_expectations
-    kept = context.suites.add_or_update(judge.library_suite(suite))
+    kept = context.suites.add_or_update(judge.expectation_suite(suite))
     definition = context.validation_definitions.add_or_update(
         gx.ValidationDefinition(name=suite.name, data=judge.batch_definition(suite), suite=kept)
     )

@@ -75,7 +75,7 @@ def judge(suite: Suite, frame: pl.DataFrame) -> Judged:
     """Judge a frame (what `suite.frame` returns). One without rows has nothing to say and passes."""
     if frame.is_empty():
         return Judged(suite.name, suite.table, 0)
-    result = batch_definition(suite).get_batch({"dataframe": frame.to_pandas()}).validate(library_suite(suite))
+    result = batch_definition(suite).get_batch({"dataframe": frame.to_pandas()}).validate(expectation_suite(suite))
     return verdict(suite.name, suite.table, frame.height, result.results)
 
 
@@ -87,7 +87,7 @@ def batch_definition(suite: Suite) -> Any:
     return asset.batch_definitions[0] if asset.batch_definitions else asset.add_batch_definition_whole_dataframe("all")
 
 
-def library_suite(suite: Suite) -> Any:
+def expectation_suite(suite: Suite) -> Any:
     """Return a suite as the library's."""
     import great_expectations as gx
 
