@@ -23,7 +23,7 @@ SHM_BYTES, DISK_BYTES, MEMORY_BYTES = 128 << 20, 2 << 30, 2 << 30
 # What listens where unless told otherwise; `bot4 platform` and MLflow look for others by themselves.
 PORTS = {"exchange": 8411, "dagster": 3000, "mlflow": 5000}
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-_SERVERS = ("/usr/lib/postgresql/*/bin", "/usr/local/bin", "/usr/local/pgsql/bin", "/opt/homebrew/bin")
+_SERVERS = Path("/usr/lib/postgresql")  # Debian keeps each version apart, off the PATH
 
 
 @dataclass(frozen=True)
@@ -163,15 +163,22 @@ def gpio() -> Finding:
     return Finding("gpio", "note", "no pins here", "the mock panel is used: bot4 watchdog press")
 
 
+def postgres_folder() -> Path | None:
+    """Return the folder of the newest PostgreSQL's programs, None without one."""
+    found = sorted(_SERVERS.glob("*/bin/postgres"), key=lambda path: int(path.parent.parent.name))
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("postgres")
+    return Path(on_path).resolve().parent if on_path else None
+
+
 def programs() -> Iterator[Finding]:
     """Programs that tests and the services profile use."""
     chromium = next((path for name in _CHROMIUM if (path := shutil.which(name))), None) or _playwright_chromium()
     yield _program("chromium", chromium, "only the browser tests need it: playwright install chromium")
     yield _program("redis", shutil.which("redis-server"), "only the services profile needs it")
-    postgres = shutil.which("postgres") or next(
-        (str(p) for pattern in _SERVERS for p in sorted(Path("/").glob(f"{pattern[1:]}/postgres"), reverse=True)), None
-    )
-    yield _program("postgres", postgres, "only the services profile needs it")
+    postgres = postgres_folder()
+    yield _program("postgres", str(postgres / "postgres") if postgres else None, "only the services profile needs it")
 
 
 def _program(name: str, path: str | None, advice: str) -> Finding:

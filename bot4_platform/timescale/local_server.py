@@ -17,24 +17,16 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from bot4_live.machine import postgres_folder
 from bot4_platform.timescale.settings import PostgresSettings
 
 PASSWORD = "correct horse battery:staple@/%"  # every character that a URL or a message could get wrong
 READY_S = 60.0
 
 
-def binaries() -> Path | None:
-    """Return the folder of the newest PostgreSQL here, None without one."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parent.parent.name))
-    if found:
-        return found[-1].parent
-    on_path = shutil.which("postgres")
-    return Path(on_path).resolve().parent if on_path else None
-
-
 def required_binaries() -> Path:
     """Return the folder of the newest PostgreSQL here. Raises OSError without one."""
-    found = binaries()
+    found = postgres_folder()
     if found is None:
         raise OSError("PostgreSQL is not installed here: apt-get install postgresql (or put `postgres` on the PATH)")
     return found
@@ -42,7 +34,7 @@ def required_binaries() -> Path:
 
 def has_timescale() -> bool:
     """Return whether TimescaleDB is installed for that PostgreSQL."""
-    folder = binaries()
+    folder = postgres_folder()
     if folder is None:
         return False
     try:

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from bot4_live.machine import postgres_folder
 from bot4_live.settings import PROJECT_ROOT, Settings
 from bot4_platform import stores
 from bot4_platform.instance import open_instance, prepare_home
@@ -25,10 +26,9 @@ def services(tmp_path: Path) -> Settings:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalServer]:
-    from bot4_platform.timescale.local_server import binaries
     from bot4_platform.timescale.migrate import migrate
 
-    if binaries() is None:
+    if postgres_folder() is None:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
     found = LocalServer(False)
     try:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from bot4_live.commands import bench
+from bot4_live.machine import postgres_folder
 from bot4_platform.benchmarks import timescale as benchmark
 from bot4_platform.timescale import local_server
 
@@ -26,7 +27,7 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.services
 @pytest.mark.parametrize("timescale", [False, pytest.param(True, marks=pytest.mark.timescale)])
 def test_the_command_runs_it_on_either_engine(timescale: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if local_server.binaries() is None:
+    if postgres_folder() is None:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
     if timescale and not local_server.has_timescale():
         pytest.skip("TimescaleDB is not installed for this PostgreSQL (docs/timescale.md)")
@@ -42,7 +43,7 @@ def test_the_command_runs_it_on_either_engine(timescale: bool, monkeypatch: pyte
 def test_without_postgres_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = tmp_path / "server"
     folder.mkdir()
-    monkeypatch.setattr(local_server, "binaries", lambda: None)
+    monkeypatch.setattr(local_server, "postgres_folder", lambda: None)
     monkeypatch.setattr(local_server.tempfile, "mkdtemp", lambda prefix: str(folder))
     with pytest.raises(OSError, match="PostgreSQL is not installed here"):
         benchmark.run(rows=10, runs=1)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from bot4_live.machine import postgres_folder
 from bot4_platform.timescale.connection import connect
-from bot4_platform.timescale.local_server import LocalServer, binaries, has_timescale
+from bot4_platform.timescale.local_server import LocalServer, has_timescale
 from bot4_platform.timescale.settings import PostgresSettings
 from tests.bot4_platform.timescale.days import PART
 
@@ -16,7 +17,7 @@ _numbers = itertools.count(1)
 
 
 def _server(*, timescale: bool) -> Iterator[LocalServer]:
-    if binaries() is None:
+    if postgres_folder() is None:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
     if timescale and not has_timescale():
         pytest.skip("TimescaleDB is not installed for this PostgreSQL (docs/timescale.md)")
