@@ -47,7 +47,7 @@ def command(
     docs/data.md lists the tables' columns.
     """
     from bot4_platform.lake import Lake
-    from bot4_platform.sql.session import named, open_session
+    from bot4_platform.sql.session import open_session
 
     if query and file:
         raise click.UsageError("give a query or --file, not both")
@@ -62,18 +62,19 @@ def command(
         if text is None:
             _prompt(session, form, rows)
             return
-        for table in sorted(named(text, session.left_out)):
-            days = session.left_out[table]
-            click.echo(
-                f"left out of {table}: {len(days)} archived days, {days[0]} to {days[-1]}; --since DAY fetches them",
-                err=True,
-            )
         _answer(session, text, form, rows)
 
 
 def _answer(session: Session, text: str, form: str | None, rows: int) -> None:
     from bot4_platform.sql import printing
+    from bot4_platform.sql.session import named
 
+    for table in sorted(named(text, session.left_out)):
+        days = session.left_out[table]
+        click.echo(
+            f"left out of {table}: {len(days)} archived days, {days[0]} to {days[-1]}; --since DAY fetches them",
+            err=True,
+        )
     for answer in session.ask(text):
         if form == "json":
             printing.print_json(answer, sys.stdout)
