@@ -47,9 +47,10 @@ class SpinLink:
         self.looked = 0.0  # when nothing had come, and all was well
         self._url, self._times, self._context, self._quiet = url, times, context, quiet
         self._backoff, self._breaker, self._workers = backoff, breaker, workers
-        self._proven = False  # it lasted
+        self._proven = False  # it lasted, and spoke
         self._connecting: Future[SpinSocket] | None = None
-        self._not_before = self._heard = self._came = self._pinged = 0.0
+        self._not_before = self._heard = self._pinged = 0.0
+        self._came = 0.0  # when messages last came over this socket, 0 when none did
         self._pongs = -1  # how many there were when the ping that waits for its answer was sent; -1: none waits
 
     def connect(self) -> bool:
@@ -68,8 +69,8 @@ class SpinLink:
             self._breaker.failed(self)
             self._not_before = now + self._backoff.next()
             raise
-        self.opened = self.looked = self._heard = self._came = self._pinged = now
-        self._pongs, self._proven = -1, False
+        self.opened = self.looked = self._heard = self._pinged = now
+        self._came, self._pongs, self._proven = 0.0, -1, False
         return True
 
     def _permitted(self, now: float) -> bool:
@@ -100,7 +101,7 @@ class SpinLink:
         """Drop a connection that is silent, or whose peer does not answer pings."""
         now, times = time.monotonic(), self._times
         self.looked = now
-        if not self._proven and now - self.opened >= times.stable_s:
+        if not self._proven and self._came and now - self.opened >= times.stable_s:
             self._proven = True
             self._breaker.lasted(self)
         if self._quiet():
@@ -126,7 +127,7 @@ class SpinLink:
     def _lost(self) -> None:
         self.wire = None
         now = time.monotonic()
-        if now - self.opened >= self._times.stable_s:
+        if now - self.opened >= self._times.stable_s and (self._came or self._quiet()):
             self._backoff.reset()
         else:
             self._breaker.failed(self)

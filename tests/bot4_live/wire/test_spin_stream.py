@@ -231,6 +231,20 @@ def shake_hands(connection):
     connection.sendall(b"".join(protocol.data_to_send()))
 
 
+def test_who_opens_and_says_nothing_is_no_good_venue_however_long_it_lasts(serving, script):
+    """Each connection outlives `stable_s` and is dropped as silent: for the breaker these are failures."""
+
+    def play(connection):
+        shake_hands(connection)
+        connection.recv(1)
+
+    times = dataclasses.replace(QUICK, silence_s=0.1, stable_s=0.02, breaker_failures=3, breaker_open_s=30.0)
+    with Session(Venue(), script(play), times=times) as session:
+        session.poll_until(lambda: session.stream.breaker.state is BreakerState.OPEN)
+        assert session.stream.counts.silences == session.stream.counts.connects == 3
+        assert session.stream.counts.failures == 0
+
+
 def test_a_half_open_peer_is_found_out_by_its_pings(serving, script):
     """The peer took the connection and is gone: no data is expected (`quiet`), and no pong comes."""
     release = threading.Event()

@@ -144,6 +144,26 @@ async def test_a_venue_that_hangs_up_on_everybody_is_left_alone_until_a_probe_la
         await asyncio.wait_for(running, 5)
 
 
+async def test_who_opens_and_says_nothing_is_no_good_venue_however_long_it_lasts(wait_until):
+    """Each connection outlives `stable_s` and is dropped as silent: for the breaker these are failures."""
+
+    async def handle(socket):
+        await socket.wait_closed()
+
+    times = StreamTimes(
+        first_backoff_s=0.01, longest_backoff_s=0.02, silence_s=0.1, heartbeat_s=0.0, stable_s=0.02,
+        breaker_failures=3, breaker_open_s=30.0,
+    )  # fmt: skip
+    async with serve(handle, "127.0.0.1", 0, compression=None) as server:
+        pool = _pool(server.sockets[0].getsockname()[1], ["A0/USD"], times, [])
+        running = asyncio.create_task(pool.run())
+        await wait_until(lambda: pool.status().breaker == "open")
+        (row,) = pool.status().connections
+        assert (row.connects, row.silences, row.failures) == (3, 3, 0)
+        pool.stop()
+        await asyncio.wait_for(running, 5)
+
+
 async def test_a_pool_sends_no_faster_than_its_venue_takes(wait_until, monkeypatch):
     """Five connections of four subscriptions each, twelve messages a second at most."""
     monkeypatch.setattr(CoinbaseDialect, "limits", replace(CoinbaseDialect.limits, messages=(12, 1.0)))
