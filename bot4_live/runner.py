@@ -48,6 +48,7 @@ from bot4_live.session.upkeep import Upkeep
 from bot4_live.session.venue import read_market, require_keys, require_loopback, wait_until_past, wait_until_running
 from bot4_live.session.watch import Watch, watched_instruments
 from bot4_live.settings import Settings
+from bot4_live.short_slices import short_slices
 from bot4_live.wire.path import PathFeed
 from bot4_live.wire.spin_stream import SpinStream
 
@@ -130,6 +131,8 @@ class Runner:
         self._on_ready({"state": "prepared", "started_in_s": round(time.monotonic() - self._started, 3)})
         async with contextlib.AsyncExitStack() as stack:
             self._how["awake"] = stack.enter_context(cores.kept_awake(self.settings.keep_awake))
+            if self.settings.transport == "async":  # the loop of `spin` never sleeps
+                self._how["short_slices"] = stack.enter_context(short_slices())
             try:
                 await self._open(stack)
             except BaseException:

@@ -7,7 +7,8 @@ with the message in hand.
 
 A venue takes no processor time of ours, so the sender has a core of its own and everything else keeps off it. The
 polling loop has one as well where there are three, as BOT4_SPIN_CPU gives it. As in a session no processor halts while
-it is idle, where the kernel grants that, in the libraries' runs too; `async_halting_us` is without it.
+it is idle, where the kernel grants that, in the libraries' runs too; `async_halting_us` is without it. The async loop
+has short slices as a session's has: it may share its core with the journal's writer, which the libraries' runs lack.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from bot4_live.market.hot_feed import HotFeed
 from bot4_live.market.import_capture import segment_header
 from bot4_live.market.stream import MarketStream
 from bot4_live.models.bundle import Bundle
+from bot4_live.short_slices import short_slices
 from bot4_live.wire.path import PathFeed, WirePath
 from bot4_live.wire.spin import SpinSocket
 from bot4_live.wire.spsc import SpscRing
@@ -294,7 +296,7 @@ def _spin_feed(port: int, frames: Frames, model: Bundle, work: Path) -> np.ndarr
 
 async def _feed(port: int, frames: Frames, model: Bundle, work: Path, cores: Cores = ANYWHERE) -> np.ndarray:
     """Return when each frame had become a decision on the `async` transport."""
-    with _session(frames, model, work, TimedCore, cores) as (session, journal):
+    with short_slices(), _session(frames, model, work, TimedCore, cores) as (session, journal):
         core = session.core
         assert isinstance(core, TimedCore)
         ring = SpscRing(journal.ring)

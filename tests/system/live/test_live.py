@@ -11,6 +11,7 @@ from bot4_live.events import Kind, header_of
 from bot4_live.journal.reader import Journal
 from bot4_live.replay import replay
 from bot4_live.safety.control import RunnerState
+from bot4_live.short_slices import short_slices
 
 pytestmark = pytest.mark.system
 
@@ -33,6 +34,8 @@ def test_start_trade_stop_and_start_again(stack):
     report = json.loads(next(stack.settings.state_dir.glob("latency-*.json")).read_text())
     assert report["decision_us"]["count"] > 20
     assert 0 < report["decision_us"]["p50"] <= report["decision_us"]["p99"]
+    with short_slices() as given:
+        assert (report["transport"], report["short_slices"]) == ("async", given)
     assert report["wire_us"]["count"] == report["counters"]["orders_sent"] + report["counters"]["cancels_sent"]
     assert report["counters"]["position_lots"] == position
     assert all(segment.sealed for segment in Journal(stack.settings.journal_dir).segments())
