@@ -13,8 +13,9 @@ import click
 
 @click.command("verify-book")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--keep-whole", is_flag=True, help="Of a damaged capture of Binance, prove what is whole.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(file: Path, as_json: bool) -> None:
+def command(file: Path, keep_whole: bool, as_json: bool) -> None:
     """Prove the order book of a capture or journal against its best quotes.
 
     FILE is a journal's folder: the books of its records, of all venues, against its best quotes, the links of its
@@ -30,13 +31,13 @@ def command(file: Path, as_json: bool) -> None:
     from bot4_live.market.verify_journal import verify_journal
 
     result: Any
-    kind = None if file.is_dir() else venue_of(file)
+    kind = None if file.is_dir() or keep_whole else venue_of(file)
     if file.is_dir():
         result = verify_journal(file, progress=_tell)
     elif kind is not None:
         result = verify_venue_capture(file, kind, progress=_tell)
     else:
-        result = verify_capture(file, progress=_tell)
+        result = verify_capture(file, keep_whole=keep_whole, progress=_tell)
     if sys.stderr.isatty():
         click.echo("\r\033[K", nl=False, err=True)
     if as_json:
@@ -60,10 +61,12 @@ def _tell(stage: str, frames: int) -> None:
 
 
 def _table(result: dict[str, Any], proven: str, *, good: bool) -> None:
-    mismatch = result.pop("first_mismatch")
+    mismatch, damage = result.pop("first_mismatch"), result.pop("damage", None)
     for name, value in result.items():
         shown = "-" if value is None else value if isinstance(value, str) else f"{value:,.0f}"
         click.echo(f"{name.replace('_', ' '):<20} {shown:>14}")
+    if damage is not None:
+        click.echo(f"damaged: {damage}", err=True)
     if mismatch is not None:
         click.echo(f"first mismatch: {json.dumps(mismatch)}")
     click.echo(proven if good else "the book is NOT proven", err=not good)

@@ -77,10 +77,11 @@ class FeedCore:
         limits: Limits | None = None,
         check_book: bool = True,
         liquidation_usd: float = LARGE_LIQUIDATION_USD,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         """Begin stale. With `check_book` an own book is kept, so that a crossed one is noticed here.
 
-        Liquidations worth `liquidation_usd` are marked (Flag.LARGE).
+        Liquidations worth `liquidation_usd` are marked (Flag.LARGE). At most `max_waiting` diffs wait for a snapshot.
         """
         self.instrument = instrument
         self.counts = FeedCounts()
@@ -97,6 +98,7 @@ class FeedCore:
         self._bridging = False
         self._last_id = 0
         self._stale_said = False
+        self._max_waiting = max_waiting
         self._waiting: list[np.ndarray] = []
 
     @property
@@ -229,7 +231,7 @@ class FeedCore:
 
     def _wait(self, record: np.ndarray) -> None:
         self._waiting.append(record)
-        if len(self._waiting) > MAX_WAITING:  # no snapshot for minutes: journal the oldest, it will not be needed
+        if len(self._waiting) > self._max_waiting:  # no snapshot for minutes: journal the oldest, it will not be needed
             self._out(self._waiting.pop(0))
 
     def _flush_waiting(self, recv_ns: int) -> None:

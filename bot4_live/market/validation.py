@@ -24,6 +24,7 @@ class Limits:
 
     max_clock_distance_ns: int = 60_000_000_000  # |exchange time - receive time|; a stalled process is late, not wrong
     outlier: float = 0.10
+    outlier_ticks: int = 5  # not an outlier, however few ticks the price is
     outlier_memory_ns: int = 10_000_000_000  # an older mid proves nothing
     outliers_in_a_row: int = 20  # then it is the market that moved, and the reference is dropped
     remembered: int = 4096  # ids kept to tell a duplicate from a late frame
@@ -144,7 +145,7 @@ class Validator:
     def _outlier(self, price2: int, recv_ns: int) -> bool:
         if self._mid2 == 0 or recv_ns - self._mid_ns > self.limits.outlier_memory_ns:
             return False
-        if abs(price2 - self._mid2) <= self.limits.outlier * self._mid2:
+        if abs(price2 - self._mid2) <= max(self.limits.outlier * self._mid2, 2 * self.limits.outlier_ticks):
             return False
         self._outliers += 1
         if self._outliers >= self.limits.outliers_in_a_row:

@@ -1,18 +1,21 @@
 """Proof of a capture's book: snapshot and diffs alone must show the venue's own best quotes.
 
 Each diff is compared with the bookTicker in force at its update id: the one with the greatest u <= the diff's u, by id
-and not by arrival (best quotes may run ahead of the depth stream).
+and not by arrival (best quotes may run ahead of the depth stream). What is proven is the book, so the rules that judge
+the recorder's clock and the size of a move are off, and a snapshot may come as late as it likes.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from bisect import bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numba import njit
 
@@ -26,10 +29,14 @@ from bot4_live.market.book import (
     book_crossed,
     new_book,
 )
-from bot4_live.market.capture import read_capture
+from bot4_live.market.capture import CaptureError, read_capture
 from bot4_live.market.digits import infer_instrument
 from bot4_live.market.feed_core import FeedCore
+from bot4_live.market.validation import Limits
 
+_ANY = 2**62
+_LIMITS = Limits(max_clock_distance_ns=_ANY, outlier=float("inf"))
+_WITH_DIGITS = ("depthUpdate", "bookTicker", "trade", "")  # others' numbers are finer (mark prices) or sums (volumes)
 _DEPTH = (Kind.DEPTH_SNAPSHOT, Kind.DEPTH_DIFF, Kind.BOOK_STALE)
 
 
@@ -53,11 +60,25 @@ class VerifyResult:
     events_per_s: float
     first_mismatch: dict[str, Any] | None
 
+    damage: str | None = None  # where the file is not whole, and was read as far as it is
+
     @property
     def ok(self) -> bool:
         """Return whether the book is proven."""
         enough = self.compared > 0 and self.compared >= 0.99 * self.diffs_after_bridge
         return enough and self.matched == self.compared and not (self.gaps or self.crossed or self.overflow)
+
+
+class _Body(msgspec.Struct):
+    e: str = ""
+    s: str = ""
+
+
+class _Frame(_Body):
+    data: _Body | None = None
+
+
+_frame = msgspec.json.Decoder(_Frame)
 
 
 @njit(cache=True)
@@ -81,8 +102,8 @@ class _Collector:
         self.quotes: dict[int, tuple[int, int, int, int]] = {}
         self.states: list[tuple[int, int, int, int, int]] = []
         self.crossed = 0
-        self.after_bridge = 0
-        self._bridged = False
+        self.after_bridge = 0  # diffs that no snapshot holds; they count whether or not they could be applied
+        self._snapshot_id = _ANY
         self._out = np.zeros(7, np.int64)
 
     def emit(self, record: np.ndarray) -> None:
@@ -93,11 +114,15 @@ class _Collector:
             (bid, bid_qty), (ask, ask_qty) = slots.tolist()
             self.quotes[int(header_of(record)["a"])] = (bid, bid_qty, ask, ask_qty)
         elif kind in _DEPTH:
-            self._bridged = self._bridged or kind == Kind.DEPTH_SNAPSHOT
-            self.after_bridge += int(self._bridged and kind == Kind.DEPTH_DIFF)
+            if kind == Kind.DEPTH_SNAPSHOT:
+                self._snapshot_id = int(header_of(record)["b"])
             apply_and_look(self.book, record[:HEADER_SIZE].view(HEADER), slots, self._out)
             valid, update_id, bid, bid_qty, ask, ask_qty, crossed = self._out.tolist()
-            if valid and kind == Kind.DEPTH_DIFF and update_id == header_of(record)["b"]:
+            last = int(header_of(record)["b"])
+            applied = bool(valid) and update_id == last
+            if kind == Kind.DEPTH_DIFF and (applied or last > self._snapshot_id):
+                self.after_bridge += 1
+            if kind == Kind.DEPTH_DIFF and applied:
                 self.states.append((update_id, bid, bid_qty, ask, ask_qty))
                 self.crossed += crossed
 
@@ -106,20 +131,25 @@ def verify_capture(
     path: Path,
     instrument: Instrument | None = None,
     *,
+    keep_whole: bool = False,
     progress: Callable[[str, int], None] | None = None,
 ) -> VerifyResult:
     """Compare a capture's book with its best quotes. Without `instrument` its digits are inferred from the data.
 
-    `progress(stage, frames)` is called every 20,000 frames. Raises CaptureError, OSError, ValueError.
+    `keep_whole` reads a damaged file as far as it is whole (said in `damage`). `progress(stage, frames)` is called
+    every 20,000 frames. Raises CaptureError, OSError, and ValueError for what is no capture of one symbol.
     """
     frames = []
-    for n, frame in enumerate(read_capture(path)):
+    damage: list[CaptureError] = []
+    for n, frame in enumerate(read_capture(path, on_damage=damage.append if keep_whole else None)):
         frames.append(frame)
         if progress is not None and n % 20_000 == 0:
             progress("read", n)
-    instrument = instrument or infer_instrument((raw for _, raw in frames), path)
+    if not frames:
+        raise damage[0]
+    instrument = instrument or infer_instrument(_of_one_market((raw for _, raw in frames), path), path)
     collector = _Collector()
-    core = FeedCore(instrument, collector.emit, check_book=False)
+    core = FeedCore(instrument, collector.emit, limits=_LIMITS, check_book=False, max_waiting=sys.maxsize)
     warm_up()
     started = time.perf_counter()
     core.on_connect(frames[0][0])
@@ -129,8 +159,36 @@ def verify_capture(
             progress("book", n)
     elapsed = time.perf_counter() - started
     gaps = core.counts.stale[StaleCause.GAP] + int(collector.book["sequence_errors"][0])
+    if not core.counts.events[Kind.DEPTH_SNAPSHOT] and core.counts.snapshots_too_old:
+        gaps += 1  # a snapshot is there, and of the diffs behind it none connects to it
     core.on_disconnect(frames[-1][0])
-    return _compare(collector, core, instrument, gaps, elapsed)
+    result = _compare(collector, core, instrument, gaps, elapsed)
+    return replace(result, damage=str(damage[0])) if damage else result
+
+
+def _of_one_market(frames: Iterable[bytes], path: Path) -> list[bytes]:
+    """Return the frames whose numbers are in ticks and lots. Raises ValueError where the books are of several symbols.
+
+    A snapshot of USD-M or spot names none, so it could be of any of them.
+    """
+    found: list[tuple[str, bytes]] = []
+    symbols: set[str] = set()
+    for raw in frames:
+        try:
+            frame = _frame.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the parser says what is wrong with it
+            continue
+        body = frame.data or frame
+        if body.e in _WITH_DIGITS:
+            found.append((body.s, raw))
+        if body.e == "depthUpdate":
+            symbols.add(body.s)
+    if len(symbols) > 1:
+        raise ValueError(
+            f"{path}: books of several symbols ({', '.join(sorted(symbols)[:5])}); put the lines of one symbol, with "
+            "its snapshot, into a file of their own"
+        )
+    return [raw for symbol, raw in found if not symbols or symbol in symbols or not symbol]
 
 
 def warm_up() -> None:
@@ -149,8 +207,10 @@ def _compare(collector: _Collector, core: FeedCore, instrument: Instrument, gaps
         at = bisect_right(ids, update_id) - 1
         if at < 0:
             continue
-        compared += 1
         quote = collector.quotes[ids[at]]
+        if tuple(book) != quote and ids[at] == ids[-1] < update_id:
+            continue  # the file ends before the next best quote, which may have been the one in force
+        compared += 1
         if tuple(book) == quote:
             matched += 1
         elif first_mismatch is None:
@@ -182,8 +242,8 @@ def _compare(collector: _Collector, core: FeedCore, instrument: Instrument, gaps
 
 def _plain(instrument: Instrument, bid: int, bid_qty: int, ask: int, ask_qty: int) -> dict[str, str]:
     return {
-        "bid": str(instrument.price(bid)),
-        "bid_qty": str(instrument.qty(bid_qty)),
-        "ask": str(instrument.price(ask)),
-        "ask_qty": str(instrument.qty(ask_qty)),
+        "bid": f"{instrument.price(bid):f}",
+        "bid_qty": f"{instrument.qty(bid_qty):f}",
+        "ask": f"{instrument.price(ask):f}",
+        "ask_qty": f"{instrument.qty(ask_qty):f}",
     }

@@ -236,6 +236,14 @@ def test_a_market_that_truly_moved_is_believed_after_a_while(live, frames):
     assert live.ids()[-1] == "q184"
 
 
+def test_a_price_of_a_few_ticks_moves_by_ticks(live, frames):
+    """From 3.5 ticks to 2.5 is a third of the price, and one step."""
+    live.frame(frames.ticker(150, "0.3", "1", "0.4", "2"))
+    live.frame(frames.ticker(151, "0.2", "1", "0.3", "2")).frame(frames.trade(1, "0.7", "1"))
+    live.frame(frames.trade(2, "0.8", "1"))
+    assert live.ids() == ["q150", "q151", "t1", "BAD:OUTLIER"]
+
+
 def test_an_old_mid_is_no_reference(live, frames):
     live.frame(frames.ticker(150, "1000.0", "1", "1000.1", "2"))
     live.now += 11_000_000_000

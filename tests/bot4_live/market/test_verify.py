@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from bot4_live.commands.verify_book import command
+from bot4_live.market.capture import CaptureError
 from bot4_live.market.digits import infer_instrument
+from bot4_live.market.feed_core import MAX_WAITING
 from bot4_live.market.verify import verify_capture
 
 
@@ -114,6 +116,120 @@ def test_no_snapshot_proves_nothing(market, tmp_path):
     market.lines = [line for line in market.lines if b"lastUpdateId" not in line]
     result = verify_capture(market.write(tmp_path / "c"))
     assert (result.compared, result.ok) == (0, False)
+
+
+def test_without_the_diff_that_bridges_the_snapshot_there_is_a_gap(market, tmp_path):
+    del market.lines[0]
+    result = verify_capture(market.write(tmp_path / "c"))
+    assert result.ok, "the next one names the snapshot's id as the one before it"
+    del market.lines[2]
+    snapshot = market.lines.pop(0)
+    result = verify_capture((tmp_path / "late").write_bytes(b"".join([*market.lines, snapshot])) and tmp_path / "late")
+    assert (result.gaps, result.compared, result.ok) == (1, 0, False)
+
+
+def test_a_snapshot_after_all_diffs(frames, base_ns, tmp_path):
+    """More of them than a live feed would let wait."""
+    market = Market(frames, base_ns).start()
+    for _ in range(MAX_WAITING + 10):
+        market.step()
+    market.lines.append(market.lines.pop(1))
+    result = verify_capture(market.write(tmp_path / "c"))
+    assert result.ok
+    assert result.compared == result.diffs_after_bridge == MAX_WAITING + 11
+
+
+def test_diffs_that_a_snapshot_holds_are_none_behind_the_bridge(market, frames, tmp_path):
+    """A snapshot for every other diff, and each time it is there before the diff."""
+    lines, market.lines = market.lines, []
+    for n, line in enumerate(lines):
+        raw = json.loads(line.split(b" ", 1)[1]).get("data", {})
+        if n % 4 == 3 and raw.get("b") and raw["e"] == "depthUpdate":
+            bids = [raw["b"][0], *(market.level(100.0 - i, 1) for i in range(1, 5))]
+            market.put(frames.snapshot(raw["u"] + 1, bids, [market.level(101.0 + i, 1) for i in range(5)]))
+        market.lines.append(line)
+    result = verify_capture(market.write(tmp_path / "c"))
+    assert (result.snapshots, result.diffs) == (26, 51)
+    assert result.ok
+    assert result.compared == result.matched == result.diffs_after_bridge == 26
+
+
+def test_the_recorders_clock_does_not_matter(market, tmp_path):
+    path = tmp_path / "c"
+    path.write_bytes(b"".join(b"%d %s" % (n, line.split(b" ", 1)[1]) for n, line in enumerate(market.lines)))
+    assert verify_capture(path).ok
+
+
+def test_a_coin_of_a_few_ticks(frames, base_ns, tmp_path):
+    """The mid goes from 3.5 to 2.5 ticks and back: no best quote is passed over as an outlier."""
+    market = Market(frames, base_ns, price="{:.8f}", qty="{:.0f}")
+
+    def level(ticks, qty):
+        return market.level(ticks * 1e-8, qty)
+
+    market.put(frames.diff(90, 105, 89))
+    market.put(frames.snapshot(105, [level(i, 9) for i in (3, 2, 1)], [level(i, 9) for i in (4, 5, 6)]))
+    market.put(frames.ticker(105, *level(3, 9), *level(4, 9)))
+    for u in range(106, 186, 2):
+        market.put(frames.diff(u, u, u - 1, [level(3, 0)], [level(3, 5)]))
+        market.put(frames.ticker(u, *level(2, 9), *level(3, 5)))
+        market.put(frames.diff(u + 1, u + 1, u, [level(3, 9)], [level(3, 0)]))
+        market.put(frames.ticker(u + 1, *level(3, 9), *level(4, 9)))
+    result = verify_capture(market.write(tmp_path / "c"))
+    assert result.ok
+    assert (result.compared, result.quarantined) == (81, 0)
+
+
+def test_digits_of_other_streams_are_not_the_books(market, frames, tmp_path):
+    """Volumes and mark prices have more digits than lots and ticks: 10^7 coins would be too many lots of 1e-8."""
+    market.put(frames.trade(1, "100.1", "10000001"))
+    for name, event, body in (
+        ("miniTicker", "24hrMiniTicker", '"q":"1812345.12345678"'),
+        ("markPrice@1s", "markPriceUpdate", '"p":"100.12345678","i":"100.1","P":"100","r":"0.0001","T":0'),
+    ):
+        said = f'{{"e":"{event}","E":{market.now // 10**6},"s":"BTCUSDT",{body}}}'
+        market.put(f'{{"stream":"btcusdt@{name}","data":{said}}}'.encode())
+    result = verify_capture(market.write(tmp_path / "c"))
+    assert result.ok
+    assert (result.price_digits, result.qty_digits) == (1, 0)
+    assert result.quarantined == 1, "miniTicker is not taken"
+
+
+def test_books_of_two_symbols_are_refused(market, tmp_path):
+    market.lines += [line.replace(b"BTCUSDT", b"ETHUSDT") for line in market.lines]
+    with pytest.raises(ValueError, match=r"books of several symbols \(BTCUSDT, ETHUSDT\); put the lines of one"):
+        verify_capture(market.write(tmp_path / "c"))
+
+
+def test_a_file_that_ends_before_the_quote_of_its_last_diff(frames, base_ns, tmp_path):
+    """Best quotes may come after the diff that they belong to."""
+    market = Market(frames, base_ns).start()
+    for _ in range(200):
+        market.step()
+    market.lines.pop()
+    result = verify_capture(market.write(tmp_path / "c"))
+    assert (result.diffs_after_bridge, result.compared, result.matched) == (201, 200, 200)
+    assert result.ok
+    del market.lines[-10:]
+    market.lines = [line for n, line in enumerate(market.lines) if n < 200 or b"bookTicker" not in line]
+    assert not verify_capture(market.write(tmp_path / "c")).ok, "half of the diffs have no best quote"
+
+
+def test_what_is_whole_of_a_cut_capture(frames, base_ns, tmp_path):
+    market = Market(frames, base_ns).start()
+    for _ in range(200):
+        market.step()
+    path = market.write(tmp_path / "c")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(CaptureError, match="the line is cut"):
+        verify_capture(path)
+    done = CliRunner().invoke(command, [str(path), "--keep-whole"])
+    assert done.exit_code == 0, done.output
+    assert "every compared best quote is matched" in done.stdout
+    assert f"damaged: {path}: line {len(market.lines)}: the line is cut" in done.stderr
+    said = json.loads(CliRunner().invoke(command, [str(path), "--keep-whole", "--json"]).stdout)
+    assert said["ok"] is True
+    assert "the line is cut" in said["damage"]
 
 
 def test_other_digits_are_inferred(frames, base_ns, tmp_path):
