@@ -2,8 +2,8 @@
 
 A thread that wakes on a core where another runs waits until that one sleeps or its slice is over (3 ms is usual). Linux
 6.12 and later lets one whose own slice is shorter run at once, as long as it has had less than its share
-(sched(7), sched_setattr(2); EEVDF: Stoica and Abdel-Wahab 1995, "Earliest Eligible Virtual Deadline First"). It takes no
-more of the processor than before, and needs no privilege.
+(sched(7), sched_setattr(2); EEVDF: Stoica and Abdel-Wahab 1995, "Earliest Eligible Virtual Deadline First"). It takes
+no more of the processor than before, and needs no privilege.
 """
 
 from __future__ import annotations
