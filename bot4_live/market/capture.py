@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 MAX_LINE = 16 << 20
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -37,7 +38,7 @@ def read_capture(
     path = Path(path)
     number = 0
     try:
-        with _open(path) as lines:
+        with open_capture(path) as lines:
             while line := _readline(lines, path, number + 1):
                 number += 1
                 yield _split(line, path, number)
@@ -50,7 +51,8 @@ def read_capture(
 
 
 @contextlib.contextmanager
-def _open(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
+def open_capture(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
+    """Open a file to read its lines, those of a gzip too. Raises OSError; reading a damaged gzip raises `DAMAGED`."""
     with path.open("rb") as stream:
         if stream.peek(2)[:2] == _GZIP_MAGIC:
             with gzip.GzipFile(fileobj=stream, mode="rb") as lines:
@@ -62,7 +64,7 @@ def _open(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
 def _readline(lines: io.BufferedReader | gzip.GzipFile, path: Path, number: int) -> bytes:
     try:
         line = lines.readline(MAX_LINE)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except DAMAGED as error:
         raise CaptureError(path, number, f"the gzip data is cut or damaged ({error})") from None
     if line and not line.endswith(b"\n") and (len(line) >= MAX_LINE or not line.rstrip().endswith(b"}")):
         raise CaptureError(path, number, "the line is cut" if len(line) < MAX_LINE else "the line is too long")

@@ -12,7 +12,6 @@ into the subscription and nowhere else. Written from the venue's documentation (
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 from zlib import crc32
@@ -24,7 +23,14 @@ from bot4_live.instrument import E8
 from bot4_live.market.feed_core import RawLog
 from bot4_live.market.liquidations import LARGE_LIQUIDATION_USD
 from bot4_live.market.venues.emitter import Refused
-from bot4_live.market.venues.kraken import CHECKED_LEVELS, Number, check_answer, number_text, read_outer
+from bot4_live.market.venues.kraken import (
+    CHECKED_LEVELS,
+    Number,
+    check_answer,
+    has_checksum,
+    number_text,
+    read_outer,
+)
 from bot4_live.market.venues.ladder import VenueBook
 from bot4_live.market.venues.orders_book import Order, OrdersBook
 from bot4_live.market.venues.orders_feed import OrdersFeed
@@ -51,7 +57,6 @@ class _Orders(msgspec.Struct):
 
 
 _orders = msgspec.json.Decoder(list[_Orders])
-_OURS = re.compile(rb'\s*\{"channel":\s*"level3",.*"checksum":', re.S)
 
 Event = tuple[str, Order]
 
@@ -82,7 +87,10 @@ class KrakenOrdersFeed(OrdersFeed):
     @classmethod
     def recognises(cls, raw: bytes) -> bool:
         """Return whether it is a level3 book."""
-        return _OURS.match(raw) is not None
+        try:
+            return has_checksum(raw, "level3")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
 
     def subscribe(self, names: Sequence[str]) -> list[bytes]:
         """Return the subscription. Raises ValueError without a token."""

@@ -13,6 +13,7 @@ from bot4_live.market.capture import CaptureError
 from bot4_live.market.venues.capture import read_venue_capture
 from bot4_live.market.venues.known import FEEDS, feed_of
 from bot4_live.market.venues.kraken import KrakenFeed
+from bot4_live.market.venues.kraken_orders import KrakenOrdersFeed
 from bot4_live.market.venues.ladder import Level, Side
 from bot4_live.market.venues.okx import OkxFeed
 from bot4_live.market.venues.registry import Digits, Instruments
@@ -92,6 +93,13 @@ def test_lines_of_a_capture(tmp_path):
         (1_618_678_132_927_720_000, b'{"a":1}'),
         (1_618_678_133_000_000_000, b"pong"),
     ]
+    plain = list(read_venue_capture(path))
+    zipped = tmp_path / "c.gz"
+    zipped.write_bytes(gzip.compress(path.read_bytes()))
+    assert list(read_venue_capture(zipped)) == plain
+    zipped.write_bytes(zipped.read_bytes()[:-20])
+    with pytest.raises(CaptureError, match="the gzip data is cut"):
+        list(read_venue_capture(zipped))
     path.write_bytes(path.read_bytes() + b"garbage\n")
     with pytest.raises(CaptureError, match="line 6"):
         list(read_venue_capture(path))
@@ -151,5 +159,11 @@ def test_venues_are_told_apart_by_what_they_say():
     assert feed_of([b'{"event":"systemStatus"}', kraken]) is KrakenFeed
     assert feed_of([okx]) is OkxFeed
     assert feed_of(others) is None
+    spaced = b'[0, {"a": [["1", "1", "1.1"]], "c": "1"}, "book-10", "XBT/USD"]'
+    turned = b'{ "type": "update", "data": [{"symbol": "XBT/USD", "checksum": 1}], "channel": "%s" }'
+    for orders in (turned % b"level3", b'{"channel": "level3", "data": [{"checksum":1}]}'):
+        assert feed_of([orders]) is KrakenOrdersFeed
+    assert feed_of([spaced]) is feed_of([turned % b"book"]) is KrakenFeed
+    assert feed_of([b'{"channel":"book","data":[]}', b'[0,{},"book-10"]', b'[0,{},"ohlc-5","XBT/USD"]']) is None
     for feed in FEEDS:
         assert [feed.recognises(raw) for raw in (kraken, okx)] == [feed is KrakenFeed, feed is OkxFeed]
