@@ -2,7 +2,7 @@
 
 Combined-stream frames `{"stream": ..., "data": {...}}` and bare ones are read alike, from whichever socket they came
 (one for all, or /public and /market): depthUpdate, bookTicker, trade, markPriceUpdate (FUNDING), forceOrder
-(LIQUIDATION), and the REST depth snapshot. USD-M is the venue of record; COIN-M has the same fields; spot (`venue`
+(LIQUIDATION), 24hrTicker (TICKER), and the REST depth snapshot. USD-M is the venue of record; COIN-M has the same fields; spot (`venue`
 binance_spot) has no `pu`, no event time in bookTicker and no `e` in it. Fields we do not use may come and go.
 
 `exch_ns` is T, the venue's transaction time (E, when it was sent, where there is no T); 0 when the frame has neither.
@@ -103,6 +103,25 @@ class _ForceOrder(msgspec.Struct):
     E: int = 0
 
 
+class _Day(msgspec.Struct):
+    """24 hours that end now; only spot says the best quotes too."""
+
+    s: str
+    E: int
+    c: str
+    Q: str
+    o: str
+    h: str
+    l: str  # noqa: E741 - the venue's name
+    v: str
+    q: str
+    L: int = -1  # the last trade's id, -1 without trades
+    b: str = ""
+    B: str = ""
+    a: str = ""
+    A: str = ""
+
+
 class _Outer(msgspec.Struct):
     stream: str = ""
     data: msgspec.Raw = _NOTHING
@@ -135,11 +154,11 @@ _outer = msgspec.json.Decoder(_Outer)
 _inner = msgspec.json.Decoder(_Inner)
 _KIND_OF_EVENT = {
     "depthUpdate": Kind.DEPTH_DIFF, "bookTicker": Kind.BOOK_TICKER, "trade": Kind.TRADE,
-    "markPriceUpdate": Kind.FUNDING, "forceOrder": Kind.LIQUIDATION,
+    "markPriceUpdate": Kind.FUNDING, "forceOrder": Kind.LIQUIDATION, "24hrTicker": Kind.TICKER,
 }  # fmt: skip
 _KIND_OF_STREAM = {
     "depth": Kind.DEPTH_DIFF, "bookTicker": Kind.BOOK_TICKER, "trade": Kind.TRADE,
-    "markPrice": Kind.FUNDING, "forceOrder": Kind.LIQUIDATION,
+    "markPrice": Kind.FUNDING, "forceOrder": Kind.LIQUIDATION, "ticker": Kind.TICKER,
 }  # fmt: skip
 _DECODERS: dict[Kind, Any] = {
     Kind.DEPTH_DIFF: msgspec.json.Decoder(_Depth),
@@ -148,6 +167,7 @@ _DECODERS: dict[Kind, Any] = {
     Kind.DEPTH_SNAPSHOT: msgspec.json.Decoder(_Snapshot),
     Kind.FUNDING: msgspec.json.Decoder(_MarkPrice),
     Kind.LIQUIDATION: msgspec.json.Decoder(_ForceOrder),
+    Kind.TICKER: msgspec.json.Decoder(_Day),
 }
 
 
@@ -170,7 +190,7 @@ def parse(raw: bytes, instrument: Instrument) -> np.ndarray | Rejected:
         kind, body = _kind_of(raw, instrument.venue == "binance_spot")
         if kind is None:
             return Rejected(
-                Reason.UNKNOWN_STREAM, "neither depth, bookTicker, trade, markPrice, forceOrder nor a snapshot"
+                Reason.UNKNOWN_STREAM, "neither depth, bookTicker, trade, markPrice, forceOrder, ticker nor a snapshot"
             )
         return _BUILDERS[kind](_DECODERS[kind].decode(body), instrument)
     except (_Refused, BrokenNumber) as error:
@@ -311,6 +331,21 @@ def _force_order(m: _ForceOrder, instrument: Instrument) -> np.ndarray:
     return _record(Kind.LIQUIDATION, instrument, o.T or m.E, 0, 0, slots, Flag.SELL if o.S == "SELL" else 0)
 
 
+def _day(m: _Day, instrument: Instrument) -> np.ndarray:
+    _symbol(m.s, instrument)
+    fields = [
+        (Field.BID_PRICE, m.b), (Field.BID_QTY, m.B), (Field.ASK_PRICE, m.a), (Field.ASK_QTY, m.A),
+        (Field.LAST_PRICE, m.c), (Field.LAST_QTY, m.Q), (Field.OPEN_PRICE, m.o), (Field.HIGH_PRICE, m.h),
+        (Field.LOW_PRICE, m.l), (Field.VOLUME, m.v),
+    ]  # fmt: skip
+    if instrument.venue != "binance_coinm":  # its q is coins, its v contracts
+        fields.append((Field.QUOTE_VOLUME, m.q))
+    if m.L > MAX_ID:
+        raise _Refused(Reason.TOO_LARGE, f"id {m.L}")
+    slots = [word for field, text in fields if text for word in _value(field, text)]
+    return _record(Kind.TICKER, instrument, m.E, max(m.L, 0), 0, slots)
+
+
 def _time(m: _Depth | _Ticker | _Trade, instrument: Instrument) -> int:
     """Return T, else E; only spot's bookTicker may have neither."""
     if not m.T and not m.E and not (instrument.venue == "binance_spot" and isinstance(m, _Ticker)):
@@ -325,4 +360,5 @@ _BUILDERS: dict[Kind, Any] = {
     Kind.DEPTH_SNAPSHOT: _snapshot,
     Kind.FUNDING: _mark_price,
     Kind.LIQUIDATION: _force_order,
+    Kind.TICKER: _day,
 }

@@ -27,6 +27,11 @@ FORCED = {
     "o": {"s": "BTCUSDT", "S": "SELL", "o": "LIMIT", "f": "IOC", "q": "0.014", "p": "9910", "ap": "9911.5123",
           "X": "FILLED", "l": "0.014", "z": "0.014", "T": 1723161256101},
 }  # fmt: skip
+DAY = {
+    "e": "24hrTicker", "E": 1723161256123, "s": "BTCUSDT", "p": "-0.0015", "P": "250.00", "w": "61800.12345678",
+    "c": "61800.30", "Q": "0.010", "o": "60000.00", "h": "62000.10", "l": "59000.00", "v": "10000.123",
+    "q": "612345678.98765432", "O": 1723074856000, "C": 1723161256122, "F": 5, "L": 18150, "n": 18146,
+}  # fmt: skip
 SPOT = replace(BTCUSDT_USDM, venue="binance_spot", tick_e8=E8 // 100, lot_e8=E8 // 100_000)
 COINM = replace(BTCUSDT_USDM, venue="binance_coinm", symbol="BTCUSD_200930", tick_e8=E8 // 10, lot_e8=E8)
 
@@ -78,9 +83,39 @@ def test_a_forced_order_is_a_liquidation(stream):
     assert header_of(buys)["flags"] == 0
 
 
+def test_the_day_is_a_ticker():
+    record = parse(combined("btcusdt@ticker", DAY), BTCUSDT_USDM)
+    head = header_of(record)
+    assert (head["kind"], head["a"], head["exch_ns"]) == (Kind.TICKER, 18150, 1723161256123 * 10**6)
+    said = {
+        Field.LAST_PRICE: Decimal("61800.30"), Field.LAST_QTY: Decimal("0.010"), Field.OPEN_PRICE: Decimal("60000.00"),
+        Field.HIGH_PRICE: Decimal("62000.10"), Field.LOW_PRICE: Decimal("59000.00"),
+        Field.VOLUME: Decimal("10000.123"), Field.QUOTE_VOLUME: Decimal("612345678.98765432"),
+    }  # fmt: skip
+    assert values(record) == said
+    assert parse(bare(DAY), BTCUSDT_USDM).tobytes() == record.tobytes()
+    quotes = {"b": "61800.20", "B": "2.5", "a": "61800.30", "A": "0.1"}
+    spot = values(parse(bare(DAY, **quotes), SPOT))
+    assert spot == said | {
+        Field.BID_PRICE: Decimal("61800.20"), Field.BID_QTY: Decimal("2.5"),
+        Field.ASK_PRICE: Decimal("61800.30"), Field.ASK_QTY: Decimal("0.1"),
+    }  # fmt: skip
+    coins = parse(bare(DAY, s="BTCUSD_200930", ps="BTCUSD", L=-1), COINM)
+    assert Field.QUOTE_VOLUME not in values(coins)
+    assert header_of(coins)["a"] == 0
+
+
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
+        (bare(DAY, c="1.5e400"), Reason.BAD_NUMBER),
+        (bare(DAY, c="0." + "1" * 65), Reason.LOST_DIGITS),
+        (bare(DAY, L=2**63), Reason.TOO_LARGE),
+        (bare(DAY, E=-1), Reason.TIME_OUT_OF_RANGE),
+        (bare(DAY, s="ETHUSDT"), Reason.UNKNOWN_SYMBOL),
+        (bare({k: v for k, v in DAY.items() if k != "h"}), Reason.MISSING_FIELD),
+        (combined("btcusdt@miniTicker", DAY), Reason.UNKNOWN_STREAM),
+        (combined("btcusdt@ticker", MARK_PRICE), Reason.UNKNOWN_STREAM),
         (bare(MARK_PRICE, r="0.0003816700000000000000001"), Reason.LOST_DIGITS),
         (bare(MARK_PRICE, p="1_0"), Reason.BAD_NUMBER),
         (bare(MARK_PRICE, p="NaN"), Reason.BAD_NUMBER),
@@ -106,7 +141,7 @@ def test_broken_statements_are_refused(raw, reason):
 
 @given(data=st.data())
 def test_mutations_never_raise_and_never_change_a_number(data):
-    raw = bytearray(data.draw(st.sampled_from([bare(MARK_PRICE), bare(FORCED), combined("a@forceOrder", FORCED)])))
+    raw = bytearray(data.draw(st.sampled_from([bare(MARK_PRICE), bare(FORCED), bare(DAY), combined("a@forceOrder", FORCED)])))
     for _ in range(data.draw(st.integers(1, 3))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     parsed = parse(bytes(raw), BTCUSDT_USDM)
@@ -165,6 +200,7 @@ def test_the_feed_passes_them_on_and_judges_them(base_ns):
         ("btcusdt@trade", "trade", PUBLIC),
         ("btcusdt@aggTrade", "aggTrade", MARKET),
         ("btcusdt@markPrice@1s", "markPrice", MARKET),
+        ("btcusdt@ticker", "ticker", MARKET),
         ("btcusdt@forceOrder", "forceOrder", MARKET),
         ("!forceOrder@arr", "forceOrder", MARKET),
         ("btcusdt_perpetual@continuousKline_1m", "continuousKline_1m", MARKET),
