@@ -17,6 +17,7 @@ import numpy as np
 from bot4_live.events import HEADER_SIZE, MARKET_KINDS, Kind
 from bot4_live.instrument import E8, Instrument
 from bot4_live.journal.reader import Segment
+from bot4_live.market.venues.symbols import canonical
 from bot4_platform.journal_source import archived, read, seals
 from bot4_platform.lake import Lake, Written
 from bot4_platform.tables.instruments import INSTRUMENTS, RULES
@@ -109,6 +110,7 @@ def intervals(sightings: pl.DataFrame) -> pl.DataFrame:
     ordered = ordered.sort("market", "seen_ns").with_columns(pl.struct(list(RULES)).alias("_rules"))
     changed = (pl.col("_rules") != pl.col("_rules").shift(1).over("market")).fill_null(True)
     first = pl.int_range(pl.len()).over("market") == 0
+    names = {market: _common_name(market) for market in sightings["market"].unique()}
     versions = ordered.filter(changed | first).with_columns(
         pl.int_range(1, pl.len() + 1).over("market").alias("version"),
         pl.when(pl.int_range(pl.len()).over("market") == 0)
@@ -116,6 +118,7 @@ def intervals(sightings: pl.DataFrame) -> pl.DataFrame:
         .otherwise(pl.col("seen_ns"))
         .alias("valid_from_ns"),
         pl.col("seen_ns").shift(-1).over("market").alias("valid_to_ns"),
+        pl.col("market").replace_strict(names, default=None, return_dtype=pl.String).alias("instrument"),
     )
     spec = INSTRUMENTS[TABLE]
     return spec.conform(versions.select(list(spec.columns)))
@@ -137,6 +140,11 @@ def problems(table: pl.DataFrame, markets: Iterable[str]) -> list[str]:
         if rows["valid_from_ns"][0] != 0:
             found.append(f"{market}: nothing holds before {rows['valid_from_ns'][0]}")
     return found + [f"{market} has ticks and no instrument" for market in sorted(set(markets) - set(table["market"]))]
+
+
+def _common_name(market: str) -> str:
+    venue, _, symbol = market.partition(":")
+    return canonical(venue, symbol)
 
 
 def _sightings(segment: Segment) -> list[dict[str, Any]]:

@@ -80,6 +80,17 @@ def test_at_every_time_exactly_one_version_holds_and_it_is_the_last_seen(seen: l
             assert [row["tick_e8"] for row in held] == [last[market, when]]
 
 
+def test_an_instrument_has_one_name_at_all_venues(tmp_path: Path) -> None:
+    markets = {
+        "binance_spot:BTCUSDT": "BTC-USDT", "okx:BTC-USDT": "BTC-USDT", "binance_usdm:BTCUSDT": "BTC-USDT-PERP",
+        "okx:BTC-USDT-PERP": "BTC-USDT-PERP", "binance_coinm:BTCUSD_PERP": "BTC-USD-PERP",
+        "deribit:BTC-USD-PERP": "BTC-USD-PERP", "elsewhere:XY": "XY",
+    }  # fmt: skip
+    table = table_of([sighting(market, 5, 1) for market in markets])
+    assert dict(table.select("market", "instrument").rows()) == markets
+    assert table_of([]).is_empty()
+
+
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     table = table_of([sighting("a", 5, 1), sighting("a", 9, 2), sighting("b", 7, 1)])
     broken = table.with_columns(

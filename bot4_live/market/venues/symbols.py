@@ -11,6 +11,13 @@ from datetime import datetime
 
 _KRAKEN_ASSETS = {"XBT": "BTC", "XDG": "DOGE"}  # v1 names; v2 already uses the common ones
 _DATE = re.compile(r"\d{1,2}[A-Z]{3}\d{2}")
+_SIX = re.compile(r"\d{6}", re.ASCII)
+# What Binance's symbols end with; USD after those that end with it.
+_BINANCE_QUOTES = (
+    "USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USDP", "USD1", "BFUSD", "BTC", "ETH", "BNB", "SOL", "DOGE", "XRP", "TRX",
+    "DAI", "EURI", "EUR", "GBP", "AUD", "TRY", "BRL", "JPY", "ARS", "COP", "MXN", "PLN", "RON", "CZK", "UAH", "ZAR",
+    "RUB", "NGN", "IDRT", "BIDR", "BVND", "VAI", "USD",
+)  # fmt: skip
 
 
 def canonical(venue: str, name: str) -> str:
@@ -23,11 +30,35 @@ def _kraken(name: str) -> str:
     return "-".join(_KRAKEN_ASSETS.get(asset, asset) for asset in name.split("/"))
 
 
+def _binance(name: str, perpetual: bool) -> str:
+    """Split what the venue writes as one word; one that ends with no known quote currency stays as it is."""
+    pair, _, kind = name.partition("_")
+    quote = next((q for q in _BINANCE_QUOTES if pair.endswith(q) and len(pair) > len(q)), "")
+    if not quote or "-" in name or (kind and not perpetual):
+        return name
+    parts = [pair.removesuffix(quote), quote]
+    if _SIX.fullmatch(kind):
+        parts.append(f"20{kind}")
+    elif kind in ("", "PERP"):
+        parts += ["PERP"] if perpetual else []
+    else:
+        return name
+    return "-".join(parts)
+
+
+def _binance_spot(name: str) -> str:
+    return _binance(name, perpetual=False)
+
+
+def _binance_futures(name: str) -> str:
+    return _binance(name, perpetual=True)
+
+
 def _okx(name: str) -> str:
     parts = name.split("-")
     if len(parts) == 3 and parts[2] == "SWAP":
         parts[2] = "PERP"
-    elif len(parts) >= 3 and re.fullmatch(r"\d{6}", parts[2], re.ASCII):
+    elif len(parts) >= 3 and _SIX.fullmatch(parts[2]):
         parts[2] = "20" + parts[2]
     return "-".join(parts)
 
@@ -52,4 +83,7 @@ def _deribit(name: str) -> str:
     return "-".join(parts)
 
 
-_RULES: dict[str, Callable[[str], str]] = {"kraken": _kraken, "okx": _okx, "deribit": _deribit}
+_RULES: dict[str, Callable[[str], str]] = {
+    "kraken": _kraken, "okx": _okx, "deribit": _deribit,
+    "binance_spot": _binance_spot, "binance_usdm": _binance_futures, "binance_coinm": _binance_futures,
+}  # fmt: skip

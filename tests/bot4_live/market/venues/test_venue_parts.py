@@ -57,10 +57,17 @@ def test_a_side_is_a_sorted_dictionary_cut_to_its_depth(sign, changes, depth):
         ("deribit", "SOL_USDC-PERPETUAL", "SOL-USDC-PERP"), ("deribit", "BTC_USDC", "BTC-USDC"),
         ("deribit", "XRP_USDC-30JUN23-0d5-C", "XRP-USDC-20230630-0.5-C"), ("deribit", "BTC-31FEB22", "BTC-31FEB22"),
         ("elsewhere", "a/b", "a/b"),
+        ("binance_spot", "BTCUSDT", "BTC-USDT"), ("binance_spot", "WBTCETH", "WBTC-ETH"),
+        ("binance_spot", "BTCFDUSD", "BTC-FDUSD"), ("binance_spot", "USDTTRY", "USDT-TRY"),
+        ("binance_spot", "TUSDT", "T-USDT"), ("binance_spot", "BTCX", "BTCX"), ("binance_spot", "USDT", "USDT"),
+        ("binance_usdm", "BTCUSDT", "BTC-USDT-PERP"), ("binance_usdm", "1000SHIBUSDC", "1000SHIB-USDC-PERP"),
+        ("binance_usdm", "BTCUSDT_240927", "BTC-USDT-20240927"), ("binance_usdm", "BTCUSDT_X", "BTCUSDT_X"),
+        ("binance_coinm", "BTCUSD_PERP", "BTC-USD-PERP"), ("binance_coinm", "ETHUSD_240927", "ETH-USD-20240927"),
     ],
 )  # fmt: skip
 def test_names(venue, name, common):
     assert canonical(venue, name) == common
+    assert canonical(venue, common) == common, "a common name stays"
 
 
 def test_instruments_are_declared_once_with_digits_that_can_be_kept():
