@@ -2,8 +2,9 @@
 
 Combined-stream frames `{"stream": ..., "data": {...}}` and bare ones are read alike, from whichever socket they came
 (one for all, or /public and /market): depthUpdate, bookTicker, trade, markPriceUpdate (FUNDING), forceOrder
-(LIQUIDATION), 24hrTicker (TICKER), and the REST depth snapshot. USD-M is the venue of record; COIN-M has the same fields; spot (`venue`
-binance_spot) has no `pu`, no event time in bookTicker and no `e` in it. Fields we do not use may come and go.
+(LIQUIDATION), 24hrTicker (TICKER), and the REST depth snapshot. USD-M is the venue of record; COIN-M has the same
+fields; spot (`venue` binance_spot) has no `pu`, no event time in bookTicker and no `e` in it. Fields we do not use may
+come and go.
 
 `exch_ns` is T, the venue's transaction time (E, when it was sent, where there is no T); 0 when the frame has neither.
 """

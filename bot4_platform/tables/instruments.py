@@ -17,8 +17,8 @@ INSTRUMENTS = {
     ),
     "instruments": Table(
         "versions of each market's instrument: it holds from `valid_from_ns` until before `valid_to_ns` (null: still); "
-        "the first one is taken to have held before it was seen; `instrument` is the name that all venues' markets of it "
-        "have (BTC-USDT, BTC-USDT-PERP, BTC-USD-20240927)",
+        "the first one is taken to have held before it was seen; `instrument` is the name that it has at all venues "
+        "(BTC-USDT, BTC-USDT-PERP, BTC-USD-20240927)",
         {"market": "String", "version": "Int64", "valid_from_ns": "Int64", "valid_to_ns": "Int64", "seen_ns": "Int64",
          "source": "String", **RULES, "instrument": "String"},
         ("market", "version"), ("market", "version"), {"instrument": 2}, partitioned=False,

@@ -41,5 +41,6 @@ def socket_urls(ws_url: str, streams: Iterable[str], *, split: bool = True) -> d
 
 def streams_of(symbols: Iterable[str], *, derivatives: bool, speed: str = "100ms") -> list[str]:
     """Return the streams that follow symbols: books, quotes, trades, tickers; of derivatives marks and liquidations."""
-    kinds = [f"depth@{speed}", "bookTicker", "trade", "ticker", *(("markPrice@1s", "forceOrder") if derivatives else ())]
+    statements = ("markPrice@1s", "forceOrder") if derivatives else ()
+    kinds = [f"depth@{speed}", "bookTicker", "trade", "ticker", *statements]
     return [f"{symbol.lower()}@{kind}" for symbol in symbols for kind in kinds]

@@ -141,7 +141,9 @@ def test_broken_statements_are_refused(raw, reason):
 
 @given(data=st.data())
 def test_mutations_never_raise_and_never_change_a_number(data):
-    raw = bytearray(data.draw(st.sampled_from([bare(MARK_PRICE), bare(FORCED), bare(DAY), combined("a@forceOrder", FORCED)])))
+    raw = bytearray(
+        data.draw(st.sampled_from([bare(MARK_PRICE), bare(FORCED), bare(DAY), combined("a@forceOrder", FORCED)]))
+    )
     for _ in range(data.draw(st.integers(1, 3))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     parsed = parse(bytes(raw), BTCUSDT_USDM)
