@@ -30,6 +30,10 @@ class Limits:
     remembered: int = 4096  # ids kept to tell a duplicate from a late frame
 
 
+# For proofs of a book: they judge neither the recorder's clock nor the size of a move.
+UNLIMITED = Limits(max_clock_distance_ns=2**62, outlier=float("inf"))
+
+
 class _Recent:
     """The last N ids."""
 

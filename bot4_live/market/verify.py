@@ -32,10 +32,9 @@ from bot4_live.market.book import (
 from bot4_live.market.capture import CaptureError, read_capture
 from bot4_live.market.digits import infer_instrument
 from bot4_live.market.feed_core import FeedCore
-from bot4_live.market.validation import Limits
+from bot4_live.market.validation import UNLIMITED
 
 _ANY = 2**62
-_LIMITS = Limits(max_clock_distance_ns=_ANY, outlier=float("inf"))
 _WITH_DIGITS = ("depthUpdate", "bookTicker", "trade", "")  # others' numbers are finer (mark prices) or sums (volumes)
 _DEPTH = (Kind.DEPTH_SNAPSHOT, Kind.DEPTH_DIFF, Kind.BOOK_STALE)
 
@@ -149,7 +148,7 @@ def verify_capture(
         raise damage[0]
     instrument = instrument or infer_instrument(_of_one_market((raw for _, raw in frames), path), path)
     collector = _Collector()
-    core = FeedCore(instrument, collector.emit, limits=_LIMITS, check_book=False, max_waiting=sys.maxsize)
+    core = FeedCore(instrument, collector.emit, limits=UNLIMITED, check_book=False, max_waiting=sys.maxsize)
     warm_up()
     started = time.perf_counter()
     core.on_connect(frames[0][0])

@@ -28,6 +28,7 @@ from bot4_live.events import HEADER, HEADER_SIZE, Flag, Kind, StaleCause
 from bot4_live.journal.layout import SegmentHeader
 from bot4_live.journal.reader import Journal, Segment
 from bot4_live.market.book import new_book
+from bot4_live.market.validation import UNLIMITED
 from bot4_live.market.venues.base import VenueFeed
 from bot4_live.market.venues.claims import Claims
 from bot4_live.market.venues.coinbase import CoinbaseFeed
@@ -299,7 +300,9 @@ def _feed_of(raw: bytes, instrument: dict[str, Any]) -> VenueFeed | None:
         tick_e8=int(instrument["tick_e8"]),
         lot_e8=int(instrument["lot_e8"]),
     )
-    return kind(instruments)
+    feed = kind(instruments)
+    feed.limits = UNLIMITED
+    return feed
 
 
 def _take(

@@ -12,6 +12,7 @@ import numpy as np
 from bot4_live.events import Field, Flag, Kind, Reason, StaleCause, header_of, value_slot
 from bot4_live.market.feed_core import RawLog
 from bot4_live.market.liquidations import LARGE_LIQUIDATION_USD, is_large
+from bot4_live.market.validation import Limits
 from bot4_live.market.venues import records
 from bot4_live.market.venues.ladder import Level, VenueBook
 from bot4_live.market.venues.registry import Digits, Instruments
@@ -20,6 +21,7 @@ MAX_LEVELS = 40_000
 MAX_ID = 2**63 - 1
 MAX_NS = 9_000_000_000_000_000_000
 REMEMBERED_TRADES = 4096
+_OPTIONS = ("-C", "-P")  # the end of their common names
 
 RawLevels = Sequence[tuple[str, str]]  # price and quantity as the venue wrote them
 Values = Iterable[tuple[Field, str | None]]
@@ -94,6 +96,7 @@ class Emitter:
         """
         self.instruments = instruments
         self.counts = VenueCounts()
+        self.limits = Limits()
         self._liquidation_usd = liquidation_usd
         self._raw_log = raw_log
         self._out: list[np.ndarray] = []
@@ -102,6 +105,7 @@ class Emitter:
         self._raw_ref = -1
         self._measured: dict[str, Digits] | None = None
         self._trades: dict[str, dict[int, None]] = {}
+        self._outliers: Counter[str] = Counter()
 
     def _trade(
         self, book: VenueBook, trade_id: int | None, price: str, qty: str, *, sell: bool, exch_ns: int = 0
@@ -117,6 +121,7 @@ class Emitter:
         if lots == 0:
             raise Refused(Reason.BAD_NUMBER, f"{book.name}: trade of quantity 0")
         times = (self._recv_ns, check_time(exch_ns))
+        self._believe(book, ticks)
         if trade_id is not None and self._seen(book.name, trade_id):
             self.counts.duplicates += 1
             return
@@ -132,6 +137,7 @@ class Emitter:
         (best_bid,), (best_ask,) = self._levels(book, [bid], [ask])
         if best_bid.price >= best_ask.price:
             raise Refused(Reason.CROSSED_QUOTE, f"{book.name}: bid {bid[0]} at or above ask {ask[0]}")
+        self._believe(book, (best_bid.price + best_ask.price) // 2)
         times = (self._recv_ns, check_time(exch_ns))
         ref = self._keep(Kind.BOOK_TICKER)
         self._emit(records.quote(book.instrument, times, update_id, best_bid, best_ask, ref))
@@ -192,6 +198,21 @@ class Emitter:
         if any(level.price == 0 for level in new_bids) or any(level.price == 0 for level in new_asks):
             raise Refused(Reason.ZERO_PRICE, f"{book.name}: level at price 0")
         return new_bids, new_asks
+
+    def _believe(self, book: VenueBook, price: int) -> None:
+        """Refuse a price far outside a live book, until so many come in a row that the book must be wrong.
+
+        Options are left out: a step of their few orders is more than a tenth of the price.
+        """
+        bid, _, ask, _ = book.best()
+        if not (book.live and bid and ask) or book.instrument.symbol.endswith(_OPTIONS):
+            return
+        if max(bid - price, price - ask) <= max(self.limits.outlier * (bid + ask) / 2, self.limits.outlier_ticks):
+            self._outliers[book.name] = 0
+            return
+        self._outliers[book.name] += 1
+        if self._outliers[book.name] < self.limits.outliers_in_a_row:
+            raise Refused(Reason.OUTLIER, f"{book.name}: {price} ticks, best prices {bid} and {ask}")
 
     def _seen(self, name: str, trade_id: int) -> bool:
         known = self._trades.setdefault(name, {})

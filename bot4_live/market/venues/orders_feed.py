@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from bot4_live.events import Kind, Reason
 from bot4_live.market.feed_core import RawLog
 from bot4_live.market.liquidations import LARGE_LIQUIDATION_USD
+from bot4_live.market.validation import UNLIMITED
 from bot4_live.market.venues.base import VenueFeed
 from bot4_live.market.venues.emitter import Refused
 from bot4_live.market.venues.ladder import Level, VenueBook
@@ -30,6 +31,7 @@ class OrdersFeed(VenueFeed):
         """Follow `instruments`, all stale."""
         super().__init__(instruments, raw_log, liquidation_usd=liquidation_usd)
         self.orders = {name: OrdersBook() for name in self.books}
+        self.limits = UNLIMITED  # a trade is proven by its maker's order
 
     def forget(self, book: VenueBook) -> None:
         """Empty the orders of a book that went stale."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bot4_live.events import Kind, Reason, StaleCause
+from bot4_live.market.validation import UNLIMITED
 from bot4_live.market.venues.base import VenueFeed
 from bot4_live.market.venues.capture import read_venue_capture
 from bot4_live.market.venues.claims import Claims
@@ -70,6 +71,7 @@ def verify_venue_capture(
     instruments = Instruments(kind.venue)
     instruments.infer(kind.measure(raw for _, raw in frames))
     feed = kind(instruments)
+    feed.limits = UNLIMITED
     claims = Claims(feed)
     first_mismatch: dict[str, Any] | None = None
     started = time.perf_counter()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bot4_live.events import Field, header_of, slot_value, slots_of
+from bot4_live.market.validation import UNLIMITED
 from bot4_live.market.venues.capture import read_venue_capture
 from bot4_live.market.venues.kraken import KrakenFeed
 from bot4_live.market.venues.registry import Instruments
@@ -180,6 +181,7 @@ def test_tickers_and_spreads(feed, old_feed, say):
     values = {Field(f): str(v) for f, v in (slot_value(*slot) for slot in slots_of(record).tolist())}
     assert values[Field.BID_QTY] == "2.000"
     assert values[Field.LOW_PRICE] == "0.05405"
+    old_feed.limits = UNLIMITED  # the guide's examples are of different pairs
     spread = b'[0,["0.05698","0.05700","1542057299.545897","1.01234567","0.98765432"],"spread","XBT/USD"]'
     assert say(old_feed.on_frame(4, spread)) == ["QUOTE 0 101234567@5698 98765432@5700"]
 
