@@ -77,7 +77,7 @@ class JournalVerifyResult:
         proven = (self.compared or 0) + (self.checksums or 0) + (self.links or 0) > 0
         whole = self.compared == self.matched and self.links == self.links_unbroken
         whole = whole and self.checksums == self.checksums_matched
-        return proven and whole and not (self.broken or self.crossed or self.overflow)
+        return proven and whole and not (self.broken or self.crossed)
 
 
 @dataclass
@@ -141,6 +141,8 @@ class _Market:
         if kind == Kind.BOOK_STALE:
             self.counts["stale"] += 1
             self.counts["gaps"] += int(head["a"]) == StaleCause.GAP
+            if int(head["a"]) in _CUTS:
+                self._judge_all()
             return
         self.counts["snapshots" if kind == Kind.DEPTH_SNAPSHOT else "diffs"] += 1
         self.counts["crossed"] += int(valid and crossed)
@@ -186,13 +188,16 @@ class _Market:
         if counts.checksums != counts.checksums_matched or counts.links != counts.links_unbroken:
             self._mismatch({"recv_ns": recv_ns, "raw_ref": ref, "refused": str(self.feed.last_refused)})
 
-    def _judge(self, update_id: int, best: Quote) -> None:
+    def _judge(self, update_id: int, best: Quote, *, last: bool = False) -> None:
+        """Compare a book with the best quote in force at its id; where the stream was cut that may not have come."""
         while len(self.quotes) > 1 and self.quotes[1][0] <= update_id:
             self.quotes.popleft()
         if not self.quotes or self.quotes[0][0] > update_id:
             return
+        quote_id, quote = self.quotes[0]
+        if last and best != quote and quote_id < update_id:
+            return
         self.counts["compared"] += 1
-        quote = self.quotes[0][1]
         if best == quote:
             self.counts["matched"] += 1
         else:
@@ -218,7 +223,7 @@ class _Market:
 
     def _judge_all(self) -> None:
         while self.states:
-            self._judge(*self.states.popleft())
+            self._judge(*self.states.popleft(), last=True)
 
     def _end_feed(self) -> None:
         """Add what the feed proved."""

@@ -12,6 +12,7 @@ from bot4_live.commands.verify_book import command
 from bot4_live.market.capture import CaptureError
 from bot4_live.market.digits import infer_instrument
 from bot4_live.market.feed_core import MAX_WAITING
+from bot4_live.market.levels import FAR
 from bot4_live.market.verify import verify_capture
 
 
@@ -152,6 +153,17 @@ def test_diffs_that_a_snapshot_holds_are_none_behind_the_bridge(market, frames, 
     assert (result.snapshots, result.diffs) == (26, 51)
     assert result.ok
     assert result.compared == result.matched == result.diffs_after_bridge == 26
+
+
+def test_dropped_far_levels_are_counted_and_no_fault(market, tmp_path):
+    """A day's book has more of them than are kept; those that are dropped are the farthest."""
+    previous, market.last = market.last, market.last + 5
+    far = [market.level(10_000.0 + i / 10, 1) for i in range(FAR + 7)]
+    market.put(market.frames.diff(previous + 1, market.last, previous, [], far))
+    market.step()
+    result = verify_capture(market.write(tmp_path / "c"))
+    assert (result.overflow, result.compared, result.matched) == (7, 53, 53)
+    assert result.ok
 
 
 def test_the_recorders_clock_does_not_matter(market, tmp_path):

@@ -78,6 +78,14 @@ def test_a_gap_that_the_journal_names_is_counted_and_one_that_it_does_not_is_bro
     assert (result.first_mismatch["expected"], result.first_mismatch["got"]) == (15, 20)
 
 
+def test_a_recording_may_end_before_the_quote_of_its_last_diff(market, frames):
+    """A best quote may come after the diff that it belongs to; at the end, or at a lost connection, it never does."""
+    result = verify_journal(market(lambda raws: raws[:-1]))
+    assert (result.diffs, result.compared, result.matched) == (4, 2, 2)
+    assert result.ok
+    assert result.first_mismatch is None
+
+
 def test_a_level_that_is_not_the_quotes_is_named(market):
     folder = market()
 
