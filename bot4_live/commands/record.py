@@ -114,16 +114,19 @@ def _symbol(text: str) -> tuple[str, tuple[int, int] | None]:
 
 def _import(job: _Job, capture: Path, keep_whole: bool) -> dict[str, Any]:
     capture.stat()  # a wrong path is said before the compiled code is loaded
-    from bot4_live.market.import_capture import import_capture
+    from bot4_live.instrument import BTCUSDT_USDM
+    from bot4_live.market.import_capture import import_capture, instrument_in
     from bot4_live.market.venues.verify import venue_of
 
+    venue = venue_of(capture) if not keep_whole else None
     stopped: list[int] = []
     with _signals(lambda: stopped.append(1)):
         result = import_capture(
             capture,
             job.journal,
+            BTCUSDT_USDM if venue is not None else instrument_in(capture, keep_whole=keep_whole),
             account=job.settings.account,
-            venue=venue_of(capture) if not keep_whole else None,
+            venue=venue,
             keep_whole=keep_whole,
             until_ns=job.until_ns,
             liquidation_usd=job.settings.liquidation_usd,

@@ -6,27 +6,12 @@ import contextlib
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import msgspec
 
 MAX_LINE = 16 << 20
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 _GZIP_MAGIC = b"\x1f\x8b"
-_WITH_DIGITS = ("depthUpdate", "bookTicker", "trade", "")  # others' numbers are finer (mark prices) or sums (volumes)
-
-
-class _Body(msgspec.Struct):
-    e: str = ""
-    s: str = ""
-
-
-class _Frame(_Body):
-    data: _Body | None = None
-
-
-_frame = msgspec.json.Decoder(_Frame)
 
 
 class CaptureError(ValueError):
@@ -92,28 +77,3 @@ def _split(line: bytes, path: Path, number: int) -> tuple[int, bytes]:
     if not (blank and frame and stamp.isdigit() and len(stamp) <= 19):
         raise CaptureError(path, number, f"expected '<receive ns> <json>', found {line[:40]!r}")
     return int(stamp), frame
-
-
-def of_one_market(frames: Iterable[bytes], path: Path) -> list[bytes]:
-    """Return the frames whose numbers are in ticks and lots. Raises ValueError where the books are of several symbols.
-
-    A snapshot of USD-M or spot names none, so it could be of any of them.
-    """
-    found: list[tuple[str, bytes]] = []
-    symbols: set[str] = set()
-    for raw in frames:
-        try:
-            frame = _frame.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the parser says what is wrong with it
-            continue
-        body = frame.data or frame
-        if body.e in _WITH_DIGITS:
-            found.append((body.s, raw))
-        if body.e == "depthUpdate":
-            symbols.add(body.s)
-    if len(symbols) > 1:
-        raise ValueError(
-            f"{path}: books of several symbols ({', '.join(sorted(symbols)[:5])}); put the lines of one symbol, with "
-            "its snapshot, into a file of their own"
-        )
-    return [raw for symbol, raw in found if not symbols or symbol in symbols or not symbol]

@@ -19,6 +19,7 @@ from bot4_live.journal.layout import SEVERAL, SegmentHeader
 from bot4_live.journal.local import LocalJournal
 from bot4_live.journal.reader import Journal
 from bot4_live.market.capture import CaptureError, read_capture
+from bot4_live.market.capture_instrument import instrument_of
 from bot4_live.market.feed_core import FeedCore
 from bot4_live.market.liquidations import LARGE_LIQUIDATION_USD
 from bot4_live.market.venues.base import VenueFeed
@@ -126,6 +127,17 @@ def _measured(path: Path, venue: type[VenueFeed]) -> Instruments:
     if not len(instruments):
         raise ValueError(f"{path}: it holds no market data of {venue.venue}")
     return instruments
+
+
+def instrument_in(path: Path, *, keep_whole: bool = False) -> Instrument:
+    """Return the instrument of a Binance capture: BTCUSDT of USD-M with its filters, another with the digits seen.
+
+    Raises CaptureError (of a damaged one not with `keep_whole`), OSError, and ValueError for what is none.
+    """
+    damage: list[CaptureError] = []
+    frames = read_capture(path, on_damage=damage.append if keep_whole else None)
+    found = instrument_of((raw for _, raw in frames), path)
+    return BTCUSDT_USDM if found.market == BTCUSDT_USDM.market else found
 
 
 def import_capture(

@@ -28,8 +28,8 @@ from bot4_live.market.book import (
     book_crossed,
     new_book,
 )
-from bot4_live.market.capture import CaptureError, of_one_market, read_capture
-from bot4_live.market.digits import infer_instrument
+from bot4_live.market.capture import CaptureError, read_capture
+from bot4_live.market.capture_instrument import instrument_of
 from bot4_live.market.feed_core import FeedCore
 from bot4_live.market.validation import UNLIMITED
 
@@ -135,7 +135,7 @@ def verify_capture(
             progress("read", n)
     if not frames:
         raise damage[0]
-    instrument = instrument or infer_instrument(of_one_market((raw for _, raw in frames), path), path)
+    instrument = instrument or instrument_of((raw for _, raw in frames), path)
     collector = _Collector()
     core = FeedCore(instrument, collector.emit, limits=UNLIMITED, check_book=False, max_waiting=sys.maxsize)
     warm_up()

@@ -20,8 +20,8 @@ from bot4_live.features.registry import NAMES
 from bot4_live.instrument import Instrument
 from bot4_live.journal.reader import Journal
 from bot4_live.kernels import address, header_at, slots_at
-from bot4_live.market.capture import of_one_market, read_capture
-from bot4_live.market.digits import infer_instrument
+from bot4_live.market.capture import read_capture
+from bot4_live.market.capture_instrument import instrument_of
 from bot4_live.market.venues.verify import venue_of
 
 GRID_MS = 100
@@ -80,7 +80,7 @@ def _capture(path: Path, progress: Callable[[str, int], None] | None) -> Market:
         frames.append(frame)
         if progress is not None and n % PROGRESS_EVERY == 0:
             progress("frames read", n)
-    instrument = infer_instrument(of_one_market((raw for _, raw in frames), path), path)
+    instrument = instrument_of((raw for _, raw in frames), path)
     return market_of(frames, instrument, path.name, progress)
 
 
