@@ -138,6 +138,11 @@ def _build(parts: Iterable[tuple[np.ndarray, np.ndarray]], venue: str, symbol: s
         at = address(buffer) + np.ascontiguousarray(offsets, np.int64)
         out = np.zeros((len(at), 7), np.int64)
         pieces.append(out[: _observe(seen.array[0], at, out)].copy())
+    if not state.array[0]["known"]:
+        raise ValueError(
+            f"{name}: a lot of {symbol} at one tick is worth less than 1e-8 of the quote currency, which the engine's "
+            "integers cannot count: there are no features of it"
+        )
     if not any(table.valid.any() for table in tables):
         raise ValueError(
             f"{name}: the book of {symbol} is never usable for 5 s on end; check it with `bot4 verify-book`"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,12 @@ def test_a_market_without_a_book_is_refused(frames: list[tuple[int, bytes]]) -> 
     only_trades = [(ns, raw) for ns, raw in frames if b'"e":"trade"' in raw]
     with pytest.raises(ValueError, match=r"nothing: the book of BTCUSDT is never usable for 5 s on end.*verify-book"):
         market_of(only_trades, BTCUSDT_USDM, "nothing")
+
+
+def test_a_market_that_the_engine_cannot_count_is_refused(frames: list[tuple[int, bytes]]) -> None:
+    fine = replace(BTCUSDT_USDM, lot_e8=1, qty_digits=8)  # 0.1 x 1e-8
+    with pytest.raises(ValueError, match=r"fine: a lot of BTCUSDT at one tick is worth less than 1e-8"):
+        market_of(frames[:2000], fine, "fine")
 
 
 def test_a_journal_holds_the_same_market(tmp_path: Path, frames: list[tuple[int, bytes]], market: Market) -> None:
