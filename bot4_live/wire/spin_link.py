@@ -13,6 +13,8 @@ from bot4_live.market.live.connection import MAX_FRAME, Sink
 from bot4_live.market.live.patience import Backoff, Breaker, StreamTimes
 from bot4_live.wire.spin import SocketClosed, SpinSocket
 
+_TICK_S = 0.1  # between two polls; while it takes longer, it is we who stand still
+
 
 class LinkLost(ConnectionError):
     """An open connection has ended; `cause` is what to say of its books."""
@@ -51,6 +53,7 @@ class SpinLink:
         self._connecting: Future[SpinSocket] | None = None
         self._not_before = self._heard = self._pinged = 0.0
         self._came = 0.0  # when messages last came over this socket, 0 when none did
+        self._polled = 0.0
         self._pongs = -1  # how many there were when the ping that waits for its answer was sent; -1: none waits
 
     def connect(self) -> bool:
@@ -69,7 +72,7 @@ class SpinLink:
             self._breaker.failed(self)
             self._not_before = now + self._backoff.next()
             raise
-        self.opened = self.looked = self._heard = self._pinged = now
+        self.opened = self.looked = self._heard = self._pinged = self._polled = now
         self._came, self._pongs, self._proven = 0.0, -1, False
         return True
 
@@ -89,7 +92,7 @@ class SpinLink:
         try:
             count = wire.poll()
             if count:
-                self._heard = self._came = time.monotonic()
+                self._heard = self._came = self._polled = time.monotonic()
             else:
                 self._watch(wire)
         except SocketClosed as closed:
@@ -100,7 +103,10 @@ class SpinLink:
     def _watch(self, wire: SpinSocket) -> None:
         """Drop a connection that is silent, or whose peer does not answer pings."""
         now, times = time.monotonic(), self._times
-        self.looked = now
+        stood_still = max(now - self._polled - _TICK_S, 0.0)  # while this process does, nobody is silent
+        self._heard += stood_still
+        self._pinged += stood_still
+        self.looked = self._polled = now
         if not self._proven and self._came and now - self.opened >= times.stable_s:
             self._proven = True
             self._breaker.lasted(self)

@@ -189,6 +189,17 @@ def test_expected_silence_does_not_reconnect(serving):
         assert session.stream.counts.silences == 0
 
 
+def test_while_nobody_polls_nobody_is_silent(serving):
+    """A process that stood still has not heard what there was: silence counts while it listens."""
+    venue, times = Venue(), dataclasses.replace(QUICK, silence_s=1.0)
+    with serving(venue.handle) as port, Session(venue, port, times=times) as session:
+        session.settle()
+        time.sleep(1.2)
+        session.stream.poll()
+        assert session.stream.connected
+        session.poll_until(lambda: session.stream.counts.silences == 1)
+
+
 def test_an_unreachable_venue_is_tried_again_until_it_is_there(serving):
     venue = Venue()
     holder = socket.create_server(("127.0.0.1", 0))
