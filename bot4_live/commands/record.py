@@ -104,6 +104,8 @@ def command(
 
 def _symbol(text: str) -> tuple[str, tuple[int, int] | None]:
     name, equals, digits = text.partition("=")
+    if not name:
+        raise click.UsageError(f"--symbol {text!r} names no instrument")
     if not equals:
         return name, None
     price, _, size = digits.partition(",")

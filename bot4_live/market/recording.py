@@ -32,6 +32,7 @@ from bot4_live.market.stream import MarketStream
 from bot4_live.market.venues.credentials import order_options
 from bot4_live.sequencer import Sequencer
 from bot4_live.settings import Settings
+from bot4_live.wire.handshake import Address
 
 PULSE_S = 0.005
 PROGRESS_S = 0.2
@@ -133,6 +134,7 @@ async def record_venue(
     that may not be used or an instrument that is not listed, OSError when venue or journal fail.
     """
     url, options = url or VENUES[venue].url, order_options(venue, settings)
+    Address.parse(url)
     rest = VenueRest(venue, rest_url)
     known = VENUES[venue]
     asked = known.feed is None or known.fetches or None in names.values()

@@ -462,6 +462,12 @@ async def test_digits_and_contracts_are_those_that_the_venue_lists(venue):
             "https://api.kraken.com is not on this machine; give --public",
         ),
         (["--venue", "okx", "--symbol", "BTC-USDT=1,x"], 2, "expected decimals of price and size, each 0 to 8"),
+        (["--venue", "okx", "--symbol", "=1,2"], 2, "--symbol '=1,2' names no instrument"),
+        (
+            ["--venue", "kraken", "--symbol", "BTC/USD=1,8", "--url", "http://127.0.0.1:9"],
+            1,
+            "'http://127.0.0.1:9' is not the URL of a WebSocket",
+        ),
         (["--venue", "okx", "--capture", "x"], 2, "a capture says itself of which venue it is"),
         (["--venue", "binance_spot", "--symbol", "BTCUSDT=2,5"], 1, "wss://stream.binance.com:9443 is not on this"),
         (["--rotate-s", "7"], 1, "BOT4_JOURNAL__ROTATE_S=7: does not divide a day"),
