@@ -26,7 +26,7 @@ from bot4_live.journal.local import LocalJournal
 from bot4_live.journal.reader import Journal
 from bot4_live.market.feed_core import FeedCore
 from bot4_live.market.import_capture import segment_header
-from bot4_live.market.public import stream_url
+from bot4_live.market.public import PublicApi, stream_url
 from bot4_live.market.stream import MarketStream, StreamTimes
 from bot4_live.market.verify import _Collector
 from bot4_live.sequencer import Sequencer
@@ -66,6 +66,17 @@ class Exchange:
         request = urllib.request.Request(f"{self.rest}/bot4/clock", data, {"X-Bot4-Token": TOKEN})
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.loads(answer.read())
+
+    def faults(self, **plan):
+        """Let REST refuse or the clock be wrong; nothing given: all is well again."""
+        headers = {"X-Bot4-Token": TOKEN}
+        request = urllib.request.Request(f"{self.rest}/bot4/faults", json.dumps(plan).encode(), headers)
+        urllib.request.urlopen(request, timeout=10).close()
+
+    async def limited_depth(self):
+        """GET depth as a session does, from the budget that keeps the silences it is told of."""
+        async with PublicApi(self.rest, "BTCUSDT") as api:
+            return await api.depth()
 
     def depth(self):
         return self.get("/fapi/v1/depth?symbol=BTCUSDT&limit=1000")
@@ -156,7 +167,7 @@ class Client:
 
     def fetch(self):
         """GET depth; answers queued in `old_snapshots` come first, as from a cache of the venue."""
-        return self.old_snapshots.pop(0) if self.old_snapshots else self.exchange.depth()
+        return self.old_snapshots.pop(0) if self.old_snapshots else asyncio.run(self.exchange.limited_depth())
 
     async def fetch_async(self):
         return await asyncio.to_thread(self.fetch)
@@ -188,7 +199,8 @@ class Client:
             time.sleep(0.005)
 
     def more(self, n=300):
-        """Let the market go on until n more frames came and the book is in use."""
+        """Let the market go on until the book is in use, and n more frames came to it."""
+        self.wait(lambda: self.core.live, "the book is not in use again")
         frames = self.core.counts.frames + n
         self.wait(lambda: self.core.live and self.core.counts.frames >= frames, f"{n} more frames")
 

@@ -122,3 +122,39 @@ def test_a_snapshot_older_than_the_diffs(client, wire, exchange):
     finish(client, wire)
     assert client.core.counts.snapshots_too_old == 3
     assert client.stale == ["START", "GAP", "DISCONNECT"]
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [{"refuse": 1.0, "refuse_path": "/fapi/v1/depth", "refuse_after_s": 1}, {"ban_s": 2.0}],
+    ids=["429", "418"],
+)
+def test_a_gap_while_the_venue_refuses_snapshots(client, wire, exchange, plan):
+    """Nothing of the stream is lost meanwhile, and the book is right again once the venue answers."""
+    exchange.faults(**plan)
+    try:
+        fault = Fault("drop", DIFF)
+        wire.commit(fault)
+        hit(client, fault)
+        client.wait(lambda: client.stream.counts.snapshot_failures >= 1, "no snapshot was refused")
+        assert not client.core.live
+    finally:
+        if "refuse" in plan:
+            exchange.faults()  # a ban ends by itself
+    client.more()
+    finish(client, wire)
+    exchange.faults()
+    assert client.stale == ["START", "GAP", "DISCONNECT"]
+    assert wire.seen == wire.delivered + 1
+
+
+def test_a_clock_that_is_1300_ms_wrong_and_is_set(client, wire, exchange):
+    try:
+        for off_ms in (1300, 0, -1300):
+            exchange.faults(clock_ms=off_ms)
+            client.more()
+        finish(client, wire)
+    finally:
+        exchange.faults()
+    assert client.stale == ["START", "DISCONNECT"]
+    assert client.core.counts.quarantined == {}
