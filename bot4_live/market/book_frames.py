@@ -6,10 +6,29 @@ from numba import njit
 
 from bot4_live.events import HEADER_SIZE, Kind, Source
 from bot4_live.market.blocks import store64
-from bot4_live.market.frame_values import event_name, key_at, skip, symbol_name
+from bot4_live.market.frame_form import ROOM, learn
+from bot4_live.market.frame_values import (
+    ASKS,
+    AT,
+    BIDS,
+    EVENT,
+    FIRST,
+    ID,
+    NO_CODE,
+    PREVIOUS,
+    SENT,
+    SYMBOL,
+    event_name,
+    forget_values,
+    key_at,
+    skip,
+    symbol_name,
+    time_of,
+    value_of,
+)
 from bot4_live.market.level_text import levels
 from bot4_live.market.parser import MAX_LEVELS, MAX_MS
-from bot4_live.market.parser_config import C_SPOT, C_WORD
+from bot4_live.market.parser_config import C_DIFF, C_SPOT, C_VALUES, C_WORD
 from bot4_live.market.scan import byte_at, int_at, integer, mask, packed, text_end, word_at
 
 _DIFF, _SNAPSHOT = int(Kind.DEPTH_DIFF), int(Kind.DEPTH_SNAPSHOT)
@@ -17,16 +36,14 @@ _FROM_REST = (int(Source.MARKET_REST) - int(Source.MARKET_STREAM)) << 24
 MAX_RECORD = HEADER_SIZE + 16 * (MAX_LEVELS + 1)
 _COMMA, _CLOSE = ord(","), ord("}")
 
-# Keys, as the characters between their quotes (low byte first), and a bit for each that a record needs.
+# Keys, as the characters between their quotes (low byte first).
 _EVENT, _SENT, _AT, _SYMBOL, _FIRST, _LAST, _BIDS, _ASKS = (ord(c) for c in "eETsUuba")
 _PREVIOUS = ord("p") | ord("u") << 8
-(_BIT_E, _BIT_SENT, _BIT_AT, _BIT_SYMBOL, _BIT_FIRST, _BIT_LAST, _BIT_PREVIOUS, _BIT_BIDS, _BIT_ASKS) = (
-    1 << i for i in range(9)
-)
-_NEED_DIFF = _BIT_E | _BIT_SYMBOL | _BIT_FIRST | _BIT_LAST | _BIT_PREVIOUS | _BIT_BIDS | _BIT_ASKS
-_BIDS_NAME, _ASKS_NAME = packed(b'bids":'), packed(b'asks":')
+_NEED_SPOT = 1 << EVENT | 1 << SYMBOL | 1 << FIRST | 1 << ID | 1 << BIDS | 1 << ASKS
+_NEED = _NEED_SPOT | 1 << PREVIOUS
+_BIDS_NAME, _ASKS_NAME, _ASKS_KEY = packed(b'bids":'), packed(b'asks":'), packed(b',"a":')
 _SYMBOL_NAME, _PAIR_NAME = packed(b'symbol":'), packed(b'pair":"')
-_6, _7 = mask(6), mask(7)
+_5, _6, _7 = mask(5), mask(6), mask(7)
 
 
 @njit(cache=True, forceinline=True)
@@ -43,80 +60,110 @@ def head(out: int, size: int, config: int, kind: int, exch_ms: int, a: int, b: i
 
 
 @njit(cache=True, forceinline=True)
-def _common(key: int, addr: int, config: int, safe: int) -> tuple[int, int, int]:
-    """Read the keys e, E, T, s: return (bit, value, address after it); bit 0 for another key, address -1 if odd."""
+def _code(key: int) -> int:
+    """Return the code of a diff's key, NO_CODE for one that is not known."""
+    if key == _FIRST:
+        return FIRST
+    if key == _LAST:
+        return ID
+    if key == _PREVIOUS:
+        return PREVIOUS
     if key == _SENT:
-        value, addr = integer(addr, safe)
-        return _BIT_SENT, value, addr
+        return SENT
     if key == _AT:
-        value, addr = integer(addr, safe)
-        return _BIT_AT, value, addr
+        return AT
+    if key == _BIDS:
+        return BIDS
+    if key == _ASKS:
+        return ASKS
     if key == _EVENT:
-        return _BIT_E, 0, event_name(addr, _DIFF, safe)
-    if key == _SYMBOL:
-        return _BIT_SYMBOL, 0, symbol_name(addr, config, safe)
-    return 0, 0, addr
+        return EVENT
+    return SYMBOL if key == _SYMBOL else NO_CODE
 
 
 @njit(cache=True)
-def read_diff(addr: int, end: int, safe: int, config: int, out: int) -> int:
-    """Write the record of a depth diff whose first key is at `addr`; return its bytes, 0 when it is declined."""
-    seen = first = last = sent = happened = asks = n_bids = 0
-    previous = -1
-    body = out + HEADER_SIZE + 16
-    limit = out + MAX_RECORD
+def _diff(config: int, out: int, to: int, n_bids: int) -> int:
+    """Write what comes before the levels of a diff, which end at `to`; return the record's bytes, 0 if declined."""
+    exch_ms, first, last = time_of(config), value_of(config, FIRST), value_of(config, ID)
+    if not 0 < exch_ms < MAX_MS or last < first:
+        return 0
+    head(out, to - out, config, _DIFF, exch_ms, first, last)
+    store64(out + HEADER_SIZE, value_of(config, PREVIOUS))
+    store64(out + HEADER_SIZE + 8, n_bids)
+    return to - out
+
+
+@njit(cache=True)
+def read_levels(addr: int, end: int, safe: int, config: int, out: int) -> int:
+    """Write the record of a depth diff whose levels begin at `addr`, bids and then asks, and end it.
+
+    Its values have been read. Return the record's bytes, 0 when the frame is declined.
+    """
+    body, limit = out + HEADER_SIZE + 16, out + MAX_RECORD
+    to, addr = levels(addr, safe, config, body, limit)
+    if addr < 0 or (word_at(addr, safe) & _5) != _ASKS_KEY:
+        return 0
+    n_bids = (to - body) >> 4
+    to, addr = levels(addr + 5, safe, config, to, limit)
+    if addr + 2 != end or byte_at(addr) != _CLOSE:  # the last byte is } too
+        return 0
+    return _diff(config, out, to, n_bids)
+
+
+@njit(cache=True)
+def read_diff(begin: int, addr: int, end: int, safe: int, config: int, out: int) -> int:
+    """Do the same for a diff of any form, which begins at `begin` and whose first key is at `addr`."""
+    seen = before = bids = asks = after_bids = n_bids = 0
+    at_once = False  # the asks follow the bids, and these all else
+    body, limit = out + HEADER_SIZE + 16, out + MAX_RECORD
     to = body
+    forget_values(config)
     while True:
         key, addr = key_at(addr, safe)
         if addr < 0:
             return 0
-        value = 0
-        if key == _FIRST:
-            bit = _BIT_FIRST
-            first, addr = integer(addr, safe)
-        elif key == _LAST:
-            bit = _BIT_LAST
-            last, addr = integer(addr, safe)
-        elif key == _PREVIOUS:
-            bit = _BIT_PREVIOUS
-            previous, addr = integer(addr, safe)
-        elif key == _BIDS:
-            bit = _BIT_BIDS
+        code = _code(key)
+        if code == BIDS:
+            bids, before = addr, seen
             to, addr = levels(addr, safe, config, body, limit)
-            n_bids = (to - body) >> 4
-        elif key == _ASKS:
-            bit = _BIT_ASKS
-            if not seen & _BIT_BIDS:  # bids are written first: these are read again at the end
+            n_bids, after_bids = (to - body) >> 4, addr
+        elif code == ASKS:
+            if bids == 0:  # bids are written first: these are read again at the end
                 asks = addr
+            at_once = seen == before | 1 << BIDS and addr == after_bids + 5
             to, addr = levels(addr, safe, config, to, limit)
+        elif code == EVENT:
+            addr = event_name(addr, _DIFF, safe)
+        elif code == SYMBOL:
+            addr = symbol_name(addr, config, safe)
+        elif code == NO_CODE:
+            addr = skip(key, addr, end, safe)
         else:
-            bit, value, after = _common(key, addr, config, safe)
-            addr = after if bit else skip(key, addr, end, safe)
-            if bit == _BIT_SENT:
-                sent = value
-            elif bit == _BIT_AT:
-                happened = value
-        if addr < 0 or seen & bit:
+            place = config + C_VALUES + 16 * code
+            store64(place + 8, addr)
+            value, addr = integer(addr, safe)
+            store64(place, value)
+        if addr < 0 or (code != NO_CODE and (seen >> code) & 1):
             return 0
-        seen |= bit
+        if code != NO_CODE:
+            seen |= 1 << code
         c = byte_at(addr)
         addr += 1
         if c != _COMMA:
             break
     if c != _CLOSE or addr + 1 != end:
         return 0
-    need = _NEED_DIFF & ~_BIT_PREVIOUS if int_at(config + C_SPOT) else _NEED_DIFF
-    exch_ms = happened if happened != 0 else sent
-    if seen & need != need or not 0 < exch_ms < MAX_MS or last < first:
+    need = _NEED_SPOT if int_at(config + C_SPOT) else _NEED
+    if seen & need != need:
         return 0
     if asks != 0:
         to, addr = levels(asks, safe, config, to, limit)
         if addr < 0:
             return 0
-    head(out, to - out, config, _DIFF, exch_ms, first, last)
-    store64(out + HEADER_SIZE, previous)
-    store64(out + HEADER_SIZE + 8, n_bids)
-    return to - out
+    taken = _diff(config, out, to, n_bids)
+    if taken and at_once and seen == before | 1 << BIDS | 1 << ASKS and end + ROOM <= safe:
+        learn(begin, bids, config, before, config + C_DIFF)
+    return taken
 
 
 @njit(cache=True)
@@ -139,24 +186,24 @@ def read_snapshot(addr: int, end: int, safe: int, config: int, out: int) -> int:
             return 0
         bit = 0
         if key == _SENT:
-            bit = _BIT_SENT
+            bit = 1 << SENT
             sent, addr = integer(addr, safe)
         elif key == _AT:
-            bit = _BIT_AT
+            bit = 1 << AT
             happened, addr = integer(addr, safe)
         elif key != 0:
             return 0
         else:
             w = word_at(addr, safe)
             if (w & _6) == _BIDS_NAME:
-                bit = _BIT_BIDS
+                bit = 1 << BIDS
                 to, addr = levels(addr + 6, safe, config, body, limit)
                 n_bids = (to - body) >> 4
-            elif (w & _6) == _ASKS_NAME and seen & _BIT_BIDS:
-                bit = _BIT_ASKS
+            elif (w & _6) == _ASKS_NAME and (seen >> BIDS) & 1:
+                bit = 1 << ASKS
                 to, addr = levels(addr + 6, safe, config, to, limit)
             elif w == _SYMBOL_NAME:
-                bit = _BIT_SYMBOL
+                bit = 1 << SYMBOL
                 addr = symbol_name(addr + 8, config, safe)
             elif (w & _7) == _PAIR_NAME:
                 addr = text_end(addr + 7, end)
@@ -167,7 +214,7 @@ def read_snapshot(addr: int, end: int, safe: int, config: int, out: int) -> int:
             return 0
         seen |= bit
     exch_ms = happened if happened != 0 else sent
-    if c != _CLOSE or addr != end or not seen & _BIT_ASKS or exch_ms >= MAX_MS:
+    if c != _CLOSE or addr != end or not (seen >> ASKS) & 1 or exch_ms >= MAX_MS:
         return 0
     head(out, to - out, config, _SNAPSHOT, exch_ms, last, last)
     store64(out + 8, int_at(config + C_WORD) + _FROM_REST | _SNAPSHOT)

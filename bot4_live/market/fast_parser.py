@@ -5,7 +5,7 @@ numbers, unknown keys with a plain value; the answer of GET depth in the venue's
 broken or merely unusual, which then goes to the reference parser: so what is accepted, and what is refused and why, is
 the reference's decision alone. Tests hold it equal on every frame of the real captures and on mutations of them.
 
-Best quotes and trades are tried first against the form of the last one (`frame_form`): they rarely differ from it.
+Frames are tried first against the form of the last of their kind (`frame_form`): they rarely differ from it.
 
 Kernels take raw addresses. A frame is only scanned when its last byte is `}`; no rule but the last accepts one outside
 a string, and strings are bounded, so that scanning stops there at the latest (see `scan` for words read past it).
@@ -23,10 +23,9 @@ from bot4_live.instrument import Instrument
 from bot4_live.kernels import address, entry_point
 from bot4_live.market.bits import lowest_bit
 from bot4_live.market.blocks import BLOCK, QUOTE, find_text, store64
-from bot4_live.market.book_frames import MAX_RECORD, head, read_diff, read_snapshot
+from bot4_live.market.book_frames import MAX_RECORD, head, read_diff, read_levels, read_snapshot
 from bot4_live.market.frame_form import ROOM, learn, read
 from bot4_live.market.frame_values import (
-    AT,
     EVENT,
     ID,
     MAKER,
@@ -36,11 +35,12 @@ from bot4_live.market.frame_values import (
     PRICE_2,
     QTY,
     QTY_2,
-    SENT,
+    time_of,
+    value_of,
     values,
 )
 from bot4_live.market.parser import MAX_FRAME, MAX_MS, Rejected, parse
-from bot4_live.market.parser_config import C_QUOTE, C_SPOT, C_TRADE, C_VALUES, parser_config
+from bot4_live.market.parser_config import C_DIFF, C_QUOTE, C_SPOT, C_TRADE, parser_config
 from bot4_live.market.raw_bytes import BYTES_HEAD, RAW_BYTES, SIZE_AT, place_of
 from bot4_live.market.scan import byte_at, int_at, mask, packed, page_end, text_end, word_at
 
@@ -103,43 +103,30 @@ def _stream(addr: int, end: int, safe: int) -> tuple[int, int]:
     return kind, quote + 10
 
 
-@njit(cache=True, forceinline=True)
-def _of(config: int, code: int) -> int:
-    """Return a value of the frame just read."""
-    return int_at(config + C_VALUES + 16 * code)
-
-
-@njit(cache=True, forceinline=True)
-def _time(config: int) -> int:
-    """Return when it happened by the venue's clock (ms), else when it was sent, 0 where neither is said."""
-    happened = _of(config, AT)
-    return happened if happened != 0 else _of(config, SENT)
-
-
 @njit(cache=True)
 def _quote(config: int, out: int) -> int:
     """Write the record of the best quote just read; return its bytes, 0 when it is declined."""
-    exch_ms = _time(config)
+    exch_ms = time_of(config)
     if not 0 <= exch_ms < MAX_MS or (exch_ms == 0 and int_at(config + C_SPOT) == 0):
         return 0
-    head(out, HEADER_SIZE + 32, config, _TICKER, exch_ms, _of(config, ID), 0)
-    store64(out + HEADER_SIZE, _of(config, PRICE))
-    store64(out + HEADER_SIZE + 8, _of(config, QTY))
-    store64(out + HEADER_SIZE + 16, _of(config, PRICE_2))
-    store64(out + HEADER_SIZE + 24, _of(config, QTY_2))
+    head(out, HEADER_SIZE + 32, config, _TICKER, exch_ms, value_of(config, ID), 0)
+    store64(out + HEADER_SIZE, value_of(config, PRICE))
+    store64(out + HEADER_SIZE + 8, value_of(config, QTY))
+    store64(out + HEADER_SIZE + 16, value_of(config, PRICE_2))
+    store64(out + HEADER_SIZE + 24, value_of(config, QTY_2))
     return HEADER_SIZE + 32
 
 
 @njit(cache=True)
 def _trade(config: int, out: int) -> int:
     """Do the same for a trade."""
-    exch_ms = _time(config)
+    exch_ms = time_of(config)
     if not 0 < exch_ms < MAX_MS:
         return 0
-    flags = _SELL if _of(config, MAKER) else 0
-    head(out, HEADER_SIZE + 16, config, _TRADE | flags << 8, exch_ms, _of(config, ID), 0)
-    store64(out + HEADER_SIZE, _of(config, PRICE))
-    store64(out + HEADER_SIZE + 8, _of(config, QTY))
+    flags = _SELL if value_of(config, MAKER) else 0
+    head(out, HEADER_SIZE + 16, config, _TRADE | flags << 8, exch_ms, value_of(config, ID), 0)
+    store64(out + HEADER_SIZE, value_of(config, PRICE))
+    store64(out + HEADER_SIZE + 8, value_of(config, QTY))
     return HEADER_SIZE + 16
 
 
@@ -152,7 +139,7 @@ def _in_any_order(begin: int, end: int, safe: int, config: int, out: int) -> int
     if addr < 0:
         return 0
     if kind == _DIFF:
-        return read_diff(addr, end, safe, config, out)
+        return read_diff(begin, addr, end, safe, config, out)
     seen = values(addr, end, safe, config, kind)
     need, form = NEED_TRADE, config + C_TRADE
     if kind == _TICKER:
@@ -176,10 +163,15 @@ def parse_at(addr: int, size: int, safe: int, config: int, out: int) -> int:
     if size < 2 or size > MAX_FRAME or byte_at(end - 1) != _CLOSE:
         return 0
     if end + ROOM <= safe:
-        if read(addr, end, config, config + C_QUOTE):
+        if read(addr, end, config, config + C_QUOTE) == end:
             return _quote(config, out)
-        if read(addr, end, config, config + C_TRADE):
+        if read(addr, end, config, config + C_TRADE) == end:
             return _trade(config, out)
+        levels = read(addr, end, config, config + C_DIFF)
+        if levels != 0:
+            taken = read_levels(levels, end, safe, config, out)
+            if taken != 0:
+                return taken
     return _in_any_order(addr, end, safe, config, out)
 
 

@@ -1,9 +1,10 @@
 """Frames of one form: what a stream sends next differs from what it sent last in its numbers only.
 
 A form is the text of a frame between its values, and how many digits each value has. `learn` takes it from a frame
-that `frame_values.values` has read; `read` then takes a frame of that form: pieces of text are compared at once, and
-the bytes that are no digits show whether a number is as long as the last one was. What it takes, with which values,
-`values` would take as well: every other character is one that was accepted in its place.
+whose values have been read; `read` then takes a frame of that form: pieces of text are compared at once, and the bytes
+that are no digits show whether a number is as long as the last one was. What it takes would be taken without it as
+well, with the same values: every other character is one that was accepted in its place. Of a depth diff the form ends
+where its levels begin.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from numba import njit
 
 from bot4_live.market.bits import first_bit
 from bot4_live.market.blocks import BLOCK, POINT, odd_bytes, same_bytes, store8, store64
-from bot4_live.market.frame_values import AT, FALSE, LAST_NUMBER, LAST_WHOLE, MAKER, SENT, TRUE
+from bot4_live.market.frame_values import FALSE, LAST_NUMBER, LAST_WHOLE, MAKER, SENT, TRUE, forget_values
 from bot4_live.market.parser_config import C_PRICE_DIGITS, C_QTY_DIGITS, C_VALUES, FORM_BYTES
 from bot4_live.market.scan import ZEROS, byte_at, digits_at, int_at, load64, mask, units_of
 
@@ -77,7 +78,7 @@ def _copy(addr: int, size: int, to: int) -> None:
 
 @njit(cache=True)
 def learn(addr: int, end: int, config: int, seen: int, form: int) -> None:
-    """Take on the form of the frame at `addr`, whose values have been read.
+    """Take on the form of the frame at `addr`, up to `end`; the values `seen` (a bit a code) have been read.
 
     A frame with too long a text has none, nor has one of an instrument whose units are no powers of ten.
     """
@@ -119,15 +120,17 @@ def learn(addr: int, end: int, config: int, seen: int, form: int) -> None:
 
 
 @njit(cache=True)
-def read(addr: int, end: int, config: int, form: int) -> bool:
-    """Read the values of the frame at `addr` if it is of the form; ROOM bytes after `end` must be readable."""
+def read(addr: int, end: int, config: int, form: int) -> int:
+    """Read the values of the frame at `addr` if it is of the form; return the address after it, 0 if it is not.
+
+    ROOM bytes after the frame's `end` must be readable.
+    """
     count, size = int_at(form + _COUNT), int_at(form + _HEAD)
     if count == 0 or addr + size >= end or not _same_text(addr, form + _HEAD_TEXT, size):
-        return False
+        return 0
     addr += size
     work = config + C_VALUES
-    store64(work + 16 * SENT, 0)
-    store64(work + 16 * AT, 0)
+    forget_values(config)
     text = form + _TEXT
     field = form + _VALUES
     for _ in range(count):
@@ -138,31 +141,31 @@ def read(addr: int, end: int, config: int, form: int) -> bool:
             value = 1 if (w & _4) == TRUE else 0
             size = 5 - value
             if value == 0 and (w & _5) != FALSE:
-                return False
+                return 0
         else:
             odd = np.int64(odd_bytes(addr))
             if odd & int_at(field + _FORM) != int_at(field + _ODD):
                 if not _measure(addr, code, field):
-                    return False
+                    return 0
                 size = int_at(field + _SIZE)
             n = int_at(field + _N)
             if code <= LAST_WHOLE:
                 value = digits_at(addr, n)
                 if n > 1 and (load64(addr) ^ ZEROS) & _BYTE == _NUL:
-                    return False
+                    return 0
             else:
                 m = int_at(field + _M)
                 if m > 0 and byte_at(addr + n) != POINT:
-                    return False
+                    return 0
                 value = units_of(addr, n, m, int_at(config + (C_QTY_DIGITS if code & 1 else C_PRICE_DIGITS)))
                 if value < 0:
-                    return False
+                    return 0
         store64(work + 16 * code, value)
         addr += size
         size = int_at(field + _AFTER)
         if addr + size > end or not _same_text(addr, text, size):
-            return False
+            return 0
         addr += size
         text += _TEXT_ROOM
         field += _STEP
-    return addr == end
+    return addr

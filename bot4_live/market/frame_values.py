@@ -1,4 +1,4 @@
-"""Keys of a frame and the values of best quotes and trades, in whatever order they come.
+"""Keys of a frame and its values, in whatever order they come; those of best quotes and trades are read here.
 
 A value's place among those of a frame is its code; at `config + C_VALUES + 16 * code` lie the value and the address it
 was read from.
@@ -28,8 +28,8 @@ _DIFF, _TICKER = int(Kind.DEPTH_DIFF), int(Kind.BOOK_TICKER)
 _COMMA, _COLON, _CLOSE, _BACKSLASH, _BLANK = ord(","), ord(":"), ord("}"), ord("\\"), ord(" ")
 
 # Codes: whole numbers, then prices (even) and quantities (odd), then the rest.
-NO_CODE, SENT, AT, ID, PRICE, QTY, PRICE_2, QTY_2, MAKER, EVENT, SYMBOL, CODES = range(12)
-LAST_WHOLE, LAST_NUMBER = ID, QTY_2
+NO_CODE, SENT, AT, ID, FIRST, PREVIOUS, PRICE, QTY, PRICE_2, QTY_2, MAKER, EVENT, SYMBOL, BIDS, ASKS = range(15)
+LAST_WHOLE, LAST_NUMBER = PREVIOUS, QTY_2
 
 
 def _codes(keys: dict[str, int]) -> np.ndarray:
@@ -123,6 +123,27 @@ def symbol_name(addr: int, config: int, safe: int) -> int:
     return addr + 1 if byte_at(addr) == QUOTE else -1
 
 
+@njit(cache=True, forceinline=True)
+def value_of(config: int, code: int) -> int:
+    """Return a value of the frame just read."""
+    return int_at(config + C_VALUES + 16 * code)
+
+
+@njit(cache=True, forceinline=True)
+def time_of(config: int) -> int:
+    """Return when it happened by the venue's clock (ms), else when it was sent, 0 where neither is said."""
+    happened = value_of(config, AT)
+    return happened if happened != 0 else value_of(config, SENT)
+
+
+@njit(cache=True, forceinline=True)
+def forget_values(config: int) -> None:
+    """Set the values that a frame may leave out to what that means."""
+    store64(config + C_VALUES + 16 * SENT, 0)
+    store64(config + C_VALUES + 16 * AT, 0)
+    store64(config + C_VALUES + 16 * PREVIOUS, -1)
+
+
 @njit(cache=True)
 def _value(code: int, addr: int, kind: int, config: int, safe: int) -> tuple[int, int]:
     """Return (value, address after it) of a known key; the address is -1 for what is odd."""
@@ -144,13 +165,9 @@ def _value(code: int, addr: int, kind: int, config: int, safe: int) -> tuple[int
 
 @njit(cache=True)
 def values(addr: int, end: int, safe: int, config: int, kind: int) -> int:
-    """Read the values of a best quote or trade from its first key on; return which there are, a bit a code, or -1.
-
-    Those of E and T are 0 where the frame has none.
-    """
+    """Read the values of a best quote or trade from its first key on; return which there are, a bit a code, or -1."""
     work = config + C_VALUES
-    store64(work + 16 * SENT, 0)
-    store64(work + 16 * AT, 0)
+    forget_values(config)
     seen = 0
     while True:
         key, addr = key_at(addr, safe)

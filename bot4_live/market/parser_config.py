@@ -16,10 +16,11 @@ C_SYMBOL = 64
 C_LEVEL = C_SYMBOL + 8 * (_SYMBOL_WORDS + 1)  # 32 bytes for each length of a level's price, see level_text
 LONGEST_PRICE = 16
 C_VALUES = C_LEVEL + 32 * (LONGEST_PRICE + 1)  # 16 bytes for each value of a frame, see frame_values
-C_QUOTE = C_VALUES + 16 * 16  # the forms of the last quote and trade, see frame_form
+C_QUOTE = C_VALUES + 16 * 16  # the forms of the last quote, trade and diff, see frame_form
 FORM_BYTES = 2048
 C_TRADE = C_QUOTE + FORM_BYTES
-CONFIG_BYTES = C_TRADE + FORM_BYTES
+C_DIFF = C_TRADE + FORM_BYTES
+CONFIG_BYTES = C_DIFF + FORM_BYTES
 
 
 def _digits_of(unit_e8: int) -> int:
