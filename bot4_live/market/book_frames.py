@@ -113,8 +113,8 @@ def read_levels(addr: int, end: int, safe: int, config: int, out: int) -> int:
 @njit(cache=True)
 def read_diff(begin: int, addr: int, end: int, safe: int, config: int, out: int) -> int:
     """Do the same for a diff of any form, which begins at `begin` and whose first key is at `addr`."""
-    seen = before = bids = asks = after_bids = n_bids = 0
-    at_once = False  # the asks follow the bids, and these all else
+    seen = before = bids = after_bids = asks = after_asks = n_bids = 0
+    again = False
     body, limit = out + HEADER_SIZE + 16, out + MAX_RECORD
     to = body
     forget_values(config)
@@ -128,10 +128,9 @@ def read_diff(begin: int, addr: int, end: int, safe: int, config: int, out: int)
             to, addr = levels(addr, safe, config, body, limit)
             n_bids, after_bids = (to - body) >> 4, addr
         elif code == ASKS:
-            if bids == 0:  # bids are written first: these are read again at the end
-                asks = addr
-            at_once = seen == before | 1 << BIDS and addr == after_bids + 5
+            asks, again = addr, bids == 0  # bids are written first: these are read again at the end
             to, addr = levels(addr, safe, config, to, limit)
+            after_asks = addr
         elif code == EVENT:
             addr = event_name(addr, _DIFF, safe)
         elif code == SYMBOL:
@@ -156,12 +155,12 @@ def read_diff(begin: int, addr: int, end: int, safe: int, config: int, out: int)
     need = _NEED_SPOT if int_at(config + C_SPOT) else _NEED
     if seen & need != need:
         return 0
-    if asks != 0:
+    if again:
         to, addr = levels(asks, safe, config, to, limit)
         if addr < 0:
             return 0
     taken = _diff(config, out, to, n_bids)
-    if taken and at_once and seen == before | 1 << BIDS | 1 << ASKS and end + ROOM <= safe:
+    if taken and asks == after_bids + 5 and after_asks + 2 == end and end + ROOM <= safe:
         learn(begin, bids, config, before, config + C_DIFF)
     return taken
 

@@ -20,7 +20,7 @@ from bot4_live.market.digits import infer_instrument
 from bot4_live.market.fast_parser import FastParser
 from bot4_live.market.frame_batch import BatchParser, FrameBatch
 from bot4_live.market.parser import MAX_LEVELS, Rejected, parse
-from bot4_live.market.parser_config import C_QUOTE, C_TRADE
+from bot4_live.market.parser_config import C_DIFF, C_QUOTE, C_TRADE
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +90,10 @@ def all_same(parser, raws):
 
 
 def form_known(parser, kind):
-    return parser._config[{"quote": C_QUOTE, "trade": C_TRADE}[kind] // 8] > 0
+    return parser._config[{"quote": C_QUOTE, "trade": C_TRADE, "diff": C_DIFF}[kind] // 8] > 0
 
 
-@pytest.mark.parametrize("kind", ["quote", "trade"])
+@pytest.mark.parametrize("kind", ["quote", "trade", "diff"])
 def test_frames_like_the_last_one_and_all_but_like_it(frames, kind):
     """The form of a frame is learnt from the first; then each character of another is changed."""
     parser = BatchParser(BTCUSDT_USDM)
@@ -101,6 +101,8 @@ def test_frames_like_the_last_one_and_all_but_like_it(frames, kind):
     def make(n):
         if kind == "quote":
             return frames.ticker(n, f"{n}.20", f"{n % 17}.507", f"{n}.3", f"{n}")
+        if kind == "diff":
+            return frames.diff(n, n + 9, n // 2, [[f"{n}.2", "1.5"], ["9.1", "0"]], [[f"{n}.30", "0.001"]])
         return frames.trade(n, f"{n}.20", f"{n % 1000}.5", maker_buys=n % 2 == 0)
 
     assert not form_known(parser, kind)
@@ -123,6 +125,29 @@ def test_forms_with_texts_of_every_length(frames):
         others = [frames.trade(8, "61800.3", "1.199", X="M" * n), frames.trade(8, "61800.3", "1.199", X="M" * n + "N")]
         assert all(all_same(parser, [*same, *others]))
         assert form_known(parser, "trade") == (len(f'","X":"{"M" * n}","m":') <= 128)
+
+
+def test_a_diff_whose_levels_do_not_come_last_has_no_form(frames):
+    parser = BatchParser(BTCUSDT_USDM)
+    data = json.loads(frames.diff(5, 9, 3, [["1.0", "1"]], [["1.1", "2"]]))["data"]
+    for keys in ("eETsUu,pu,a,b", "eETsUu,b,a,pu", "b,a,eETsUu,pu", "eETsUu,b,pu,a"):
+        order = [key for part in keys.split(",") for key in ([part] if part == "pu" else part)]
+        assert all(all_same(parser, [frames.wrap("depth@0ms", {key: data[key] for key in order})] * 2))
+        assert not form_known(parser, "diff")
+    assert all(all_same(parser, [frames.diff(5, 9, 3, x=n) for n in range(3)]))  # an unknown key after the levels
+    assert not form_known(parser, "diff")
+    assert all(all_same(parser, [frames.diff(5, 9, 3)] * 64))
+    assert form_known(parser, "diff")
+
+
+def test_a_form_says_which_values_there_are(frames):
+    """On spot a diff has neither pu nor T; one that has them may come before and after it."""
+    parser = BatchParser(replace(BTCUSDT_USDM, venue="binance_spot"))
+    data = json.loads(frames.diff(5, 9, 3, [["1.0", "1"]], [["1.1", "2"]]))["data"]
+    with_both = frames.wrap("depth", data)
+    without = frames.wrap("depth", {key: value for key, value in data.items() if key not in ("pu", "T")})
+    assert all(all_same(parser, ([with_both] * 70 + [without] * 70) * 3))
+    assert form_known(parser, "diff")
 
 
 @pytest.mark.parametrize("value", ["x", "", 0, 17, True, False, None])
