@@ -146,8 +146,10 @@ def _record(job: _Job, seconds: float | None, **venue: Any) -> dict[str, Any]:
     import uvloop
 
     from bot4_live.instrument import BTCUSDT_USDM
+    from bot4_live.market.feed_core import FeedCore
     from bot4_live.market.recording import Limits, record_exchange, record_venue
 
+    FeedCore(BTCUSDT_USDM, lambda _: None)  # compiled now: with the first frames it would keep the loop from reading
     if not venue and job.settings.symbol != BTCUSDT_USDM.symbol:
         raise ValueError(f"only {BTCUSDT_USDM.symbol} can be recorded of the exchange, not {job.settings.symbol}")
 

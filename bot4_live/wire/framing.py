@@ -25,7 +25,6 @@ MORE, FULL, CONTROL = 0, 1, 2  # more bytes are needed; the columns are full; a 
 PROTOCOL_ERROR, TOO_BIG = -1002, -1009  # close codes, negative
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-MAX_HEADER = 14
 SLACK = 64 << 10  # room beyond the largest message, so that there is always some to receive into
 
 FRAMER = np.dtype(

@@ -87,6 +87,19 @@ def test_recording_an_exchange_until_a_signal_stops_it(account, tmp_path):
     assert -100 < float(lag_ms[lag_ms.size // 2]) < 4_000
 
 
+@pytest.mark.slow
+def test_nothing_compiles_while_it_records(account, tmp_path):
+    """With an empty cache it takes longer to begin, and records all the same for as long as it was told."""
+    with exchange() as at:
+        recorder = bot4(
+            "record", "--seconds", "3", "--json", **account, BOT4_REST_URL=at["rest"], BOT4_WS_URL=at["ws"],
+            NUMBA_CACHE_DIR=str(tmp_path / "empty"),
+        )  # fmt: skip
+        out, err = recorder.communicate(timeout=120)
+    assert recorder.returncode == 0, err
+    assert json.loads(out)["counts"]["events"]["depth_diff"] > 20
+
+
 def test_recording_for_some_seconds_of_a_paused_market(account, tmp_path):
     with exchange("--paused") as at:
         recorder = bot4(
