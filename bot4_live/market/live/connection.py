@@ -78,7 +78,8 @@ class Surroundings:
     quiet: Callable[[], bool] = lambda: False
     on_batch: Callable[[], None] | None = None
     room: Callable[[], bool] = lambda: True
-    renewing: set[str] = field(default_factory=set)
+    renewing: str = ""  # the shard that is
+    overdue: dict[str, float] = field(default_factory=dict)  # since when shards wait to be renewed, CLOCK_MONOTONIC, s
 
 
 def surroundings(

@@ -51,7 +51,7 @@ class Shard:
                 await self._wait()
                 self._look(time.monotonic())
         finally:
-            self._around.renewing.discard(self.name)
+            self._give_up_turn()
             for connection in self._tasks:
                 connection.stop()
             ended = await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -86,8 +86,10 @@ class Shard:
             self._settle_at = 0.0
             self.reader.settled()
         if self._next is None:
-            if self._renewal_due(now) and not self._around.renewing:
-                self._around.renewing.add(self.name)  # one at a time: a pool must not storm its venue
+            if not self._renewal_due(now):
+                self._around.overdue.pop(self.name, None)
+            elif self._is_our_turn():
+                self._around.renewing = self.name
                 self._settle_at, self._since = 0.0, 0.0
                 self._next = self._connect(self.reader.renew())
                 self.connection.retire()
@@ -99,6 +101,17 @@ class Shard:
                     self.connection.stop()
             elif now - self._next.opened_at >= times.handover_s:
                 self.reader.hurry()
+
+    def _is_our_turn(self) -> bool:
+        """Return whether to renew now: one at a time, as a pool must not storm its venue, the longest overdue first."""
+        around = self._around
+        around.overdue[self.name] = self._due[1]
+        return not around.renewing and min(around.overdue, key=around.overdue.__getitem__) == self.name
+
+    def _give_up_turn(self) -> None:
+        self._around.overdue.pop(self.name, None)
+        if self._around.renewing == self.name:
+            self._around.renewing = ""
 
     def _renewal_due(self, now: float) -> bool:
         opened = self.connection.opened_at
@@ -121,7 +134,7 @@ class Shard:
         self.tally.renewals += 1
         self.reader.renewed()
         self._settle_at = time.monotonic() + self._around.times.linger_s
-        self._around.renewing.discard(self.name)
+        self._give_up_turn()
 
     def status(self) -> list[ConnectionStatus]:
         """Return what is to be said of the connection, and of the one that is to take its place."""
