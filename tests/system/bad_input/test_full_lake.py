@@ -41,7 +41,7 @@ def trades(count):
         {
             "seq": range(1, count + 1), "recv_ns": range(1, count + 1),
             "exch_ns": [TODAY.start_ns + i * 1_000_003 for i in range(count)], "trade_id": range(1, count + 1),
-            "price": [100 + i * 7919 % 97 for i in range(count)], "qty": [1 + i % 5 for i in range(count)],
+            "price": [10_000 + i * 7919 % 97 for i in range(count)], "qty": [1 + i % 5 for i in range(count)],
             "sell": [i % 2 == 0 for i in range(count)],
         },
         schema=TABLES["trades"].schema(),
