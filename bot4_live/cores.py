@@ -1,4 +1,5 @@
-"""Which cores a session runs on, and that they do not sleep: in `spin` the loop wants one core for itself."""
+"""Which cores a session runs on, and that they do not sleep: in `spin` the loop wants one core for itself, and
+`async` wakes sooner on one."""
 
 from __future__ import annotations
 
@@ -37,19 +38,17 @@ class Cores:
 def choose(settings: Settings) -> Cores:
     """Return the cores of a session. Raises ValueError, saying what to do, for what this machine does not have."""
     usable = frozenset(os.sched_getaffinity(0))
-    if settings.spin_cpu is not None and settings.transport != "spin":
-        raise ValueError("BOT4_SPIN_CPU pins the loop of BOT4_TRANSPORT=spin; set that as well, or leave it out")
     if settings.transport == "spin" and len(usable) < SPIN_CORES and not settings.spin_force:
         raise ValueError(
             f"BOT4_TRANSPORT=spin never sleeps: it takes one of {SPIN_CORES} cores, and this process may use "
             f"{len(usable)}; leave it at async, or set BOT4_SPIN_FORCE=1 where nothing else runs"
         )
-    if settings.spin_cpu is None:
+    if settings.loop_cpu is None:
         return Cores()
-    if settings.spin_cpu not in usable:
+    if settings.loop_cpu not in usable:
         allowed = ",".join(map(str, sorted(usable)))
-        raise ValueError(f"BOT4_SPIN_CPU={settings.spin_cpu}: this process may use the cores {allowed}; choose one")
-    return Cores(settings.spin_cpu, usable - {settings.spin_cpu} or usable)
+        raise ValueError(f"BOT4_LOOP_CPU={settings.loop_cpu}: this process may use the cores {allowed}; choose one")
+    return Cores(settings.loop_cpu, usable - {settings.loop_cpu} or usable)
 
 
 def keep_to(process: subprocess.Popen[bytes], cores: frozenset[int] | None) -> None:

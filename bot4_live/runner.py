@@ -272,6 +272,9 @@ class Runner:
             liquidation_usd=self.settings.liquidation_usd,
         )
         market = HotMarket(core, feed, gauge.hear if gauge else None)
+        workers = stack.enter_context(self.cores.workers())
+        asyncio.get_running_loop().set_default_executor(workers)
+        self.cores.pin_loop()
         if gauge is None:
             self.connections = stream = MarketStream(
                 feed,
@@ -283,9 +286,6 @@ class Runner:
                 room=lambda: core.journal.room,
             )
             return stream.run()
-        workers = stack.enter_context(self.cores.workers())
-        asyncio.get_running_loop().set_default_executor(workers)
-        self.cores.pin_loop()
         polled = SpinStream(
             feed,
             url,

@@ -148,8 +148,8 @@ class Settings(BaseSettings):
         Literal["async", "spin"],
         Field(description="how the market is received: by asyncio, or by polling a socket without sleeping"),
     ] = "async"
-    spin_cpu: Annotated[
-        int | None, Field(ge=0, le=4095, description="core of the polling loop; its helpers keep off it")
+    loop_cpu: Annotated[
+        int | None, Field(ge=0, le=4095, description="core of the session's loop; its helpers keep off it")
     ] = None
     spin_force: Annotated[bool, Field(description="spin with fewer than 4 cores as well")] = False
     keep_awake: Annotated[

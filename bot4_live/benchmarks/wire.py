@@ -6,9 +6,9 @@ its compiled path; `spin_feed_us` is the polled socket before the feed in Python
 with the message in hand.
 
 A venue takes no processor time of ours, so the sender has a core of its own and everything else keeps off it. The
-polling loop has one as well where there are three, as BOT4_SPIN_CPU gives it. As in a session no processor halts while
-it is idle, where the kernel grants that, in the libraries' runs too; `async_halting_us` is without it. The async loop
-has short slices as a session's has: it may share its core with the journal's writer, which the libraries' runs lack.
+session's loop has one as well where there are three, as BOT4_LOOP_CPU gives it; `async_anywhere_us` is without. As in a
+session no processor halts while it is idle, where the kernel grants that, in the libraries' runs too;
+`async_halting_us` is without it. The async loop has short slices as a session's has.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ _COMPILED_PATH = "hot loop (parser, validation, sequence rules, engine with Ligh
 _COMPILED = f"polled socket, framing, {_COMPILED_PATH}"
 NOTES = {
     "async_us": f"send -> websockets, uvloop, framing, {_COMPILED_PATH} -> decision, two processes",
-    "async_halting_us": "the same while idle processors halt",
+    "async_anywhere_us": "the same with a loop that has no core of its own, as a session's without BOT4_LOOP_CPU",
+    "async_halting_us": "async_us while idle processors halt",
     "spin_us": f"send -> {_COMPILED} -> decision",
     "tls_spin_us": "the same over TLS 1.3 by Python's ssl",
     "spin_feed_us": "send -> polled socket, then feed, journal and engine called from Python -> decision",
@@ -143,8 +144,9 @@ def _run(frames: Frames, flood: Frames, model: Bundle, work: Path, rate: float, 
     def taken(done: np.ndarray, stamps: np.ndarray) -> Any:
         return percentiles((done - stamps)[warm:])
 
-    def asleep(port: int, name: str) -> np.ndarray:
-        return uvloop.run(_feed(port, frames, model, work / name, places.sleeping))
+    def asleep(port: int, name: str, cores: Cores) -> np.ndarray:
+        with running_on(cores):
+            return uvloop.run(_feed(port, frames, model, work / name, cores))
 
     def spinning(url: str, name: str, frames: Frames = frames, certificate: Path | None = None) -> np.ndarray:
         return _spin(url, frames, model, work / name, certificate, places.polling)
@@ -153,19 +155,20 @@ def _run(frames: Frames, flood: Frames, model: Bundle, work: Path, rate: float, 
     with _sender(raws, work, rate, on=places.sender) as (port, stamps):
         with kept_awake():
             out["spin_us"] = taken(spinning(f"ws://127.0.0.1:{port}", "spin"), stamps)
-            out["async_us"] = taken(asleep(port, "paced"), stamps)
+            out["async_us"] = taken(asleep(port, "paced", places.polling), stamps)
+            out["async_anywhere_us"] = taken(asleep(port, "anywhere", places.sleeping), stamps)
             with running_on(places.polling):
                 out["spin_feed_us"] = taken(_spin_feed(port, frames, model, work / "spin-feed"), stamps)
             out["websockets_us"] = taken(uvloop.run(_library_alone(port, len(raws))), stamps)
             done = uvloop.run(_picows_alone(port, len(raws))) if _installed("picows") else None
             out["picows_us"] = None if done is None else taken(done, stamps)
-        out["async_halting_us"] = taken(asleep(port, "halting"), stamps)
+        out["async_halting_us"] = taken(asleep(port, "halting", places.polling), stamps)
     certificate = self_signed(work)
     with _sender(raws, work, rate, certificate, on=places.sender) as (port, stamps):
         done = spinning(f"wss://127.0.0.1:{port}", "tls", certificate=certificate)
         out["tls_spin_us"] = taken(done, stamps)
     with _sender(raws, work, 0.0, on=places.sender) as (port, stamps):
-        out["async_msgs_per_s"] = _rate(len(raws), asleep(port, "flood")[-1], stamps)
+        out["async_msgs_per_s"] = _rate(len(raws), asleep(port, "flood", places.polling)[-1], stamps)
     with _sender([raw for _, raw in flood], work, 0.0, on=places.sender) as (port, stamps):
         decided = spinning(f"ws://127.0.0.1:{port}", "spin-flood", flood)
         out["spin_decisions_per_s"] = _rate(len(flood), decided[-1], stamps)

@@ -38,18 +38,17 @@ def test_spin_wants_four_cores_or_to_be_forced(usable):
 
 def test_all_others_keep_off_the_loops_core(usable):
     usable(0, 1, 2, 3)
-    chosen = cores.choose(Settings(transport="spin", spin_cpu=2))
+    chosen = cores.choose(Settings(transport="spin", loop_cpu=2))
     assert chosen == cores.Cores(2, frozenset({0, 1, 3}))
+    assert cores.choose(Settings(loop_cpu=1)) == cores.Cores(1, frozenset({0, 2, 3}))
     usable(5)
-    assert cores.choose(Settings(transport="spin", spin_cpu=5, spin_force=True)) == cores.Cores(5, frozenset({5}))
+    assert cores.choose(Settings(transport="spin", loop_cpu=5, spin_force=True)) == cores.Cores(5, frozenset({5}))
 
 
-def test_a_core_that_is_not_there_or_not_meant(usable):
+def test_a_core_that_is_not_there(usable):
     usable(0, 1, 2, 3)
-    with pytest.raises(ValueError, match="BOT4_SPIN_CPU=7: this process may use the cores 0,1,2,3; choose one"):
-        cores.choose(Settings(transport="spin", spin_cpu=7))
-    with pytest.raises(ValueError, match="BOT4_SPIN_CPU pins the loop of BOT4_TRANSPORT=spin"):
-        cores.choose(Settings(spin_cpu=1))
+    with pytest.raises(ValueError, match="BOT4_LOOP_CPU=7: this process may use the cores 0,1,2,3; choose one"):
+        cores.choose(Settings(transport="spin", loop_cpu=7))
 
 
 def test_processes_and_threads_of_a_pinned_loop_go_elsewhere():

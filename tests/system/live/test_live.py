@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 
 import pytest
@@ -39,9 +40,11 @@ def test_start_trade_stop_and_start_again(stack):
     assert report["wire_us"]["count"] == report["counters"]["orders_sent"] + report["counters"]["cancels_sent"]
     assert report["counters"]["position_lots"] == position
     assert all(segment.sealed for segment in Journal(stack.settings.journal_dir).segments())
-    again, ready, _ = stack.start_runner()
+    core = min(os.sched_getaffinity(0))
+    again, ready, _ = stack.start_runner(BOT4_LOOP_CPU=str(core))
     assert ready, stack.log("live")
     assert ready["replayed"] == 0, "a clean stop leaves a snapshot: nothing is to be replayed"
+    assert os.sched_getaffinity(again.pid) == {core}
     stack.stop_runner(again)
     stack.audit()
     assert replay(stack.settings.journal_dir).identical

@@ -57,7 +57,7 @@ def test_it_trades_stops_and_starts_again(stack):
 @pytest.mark.slow
 def test_killed_it_starts_again_and_nothing_was_done_twice(stack):
     mine, *others = sorted(os.sched_getaffinity(0))
-    pinned = SPIN | {"BOT4_SPIN_CPU": str(mine), "BOT4_JOURNAL__RING_MB": "33"}
+    pinned = SPIN | {"BOT4_LOOP_CPU": str(mine), "BOT4_JOURNAL__RING_MB": "33"}
     for pause in (0.7, 0.2):
         process, ready, _ = stack.start_runner(**pinned)
         assert ready, stack.log("live")
