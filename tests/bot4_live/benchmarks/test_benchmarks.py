@@ -37,8 +37,8 @@ HOT_PATH = {
     "tick_us", "compile_s", "warm_start_s", "features", "validate_ns",
 }  # fmt: skip
 WIRE = {
-    "spin_us", "async_us", "async_anywhere_us", "async_halting_us", "tls_spin_us", "spin_feed_us", "websockets_us", "picows_us",
-    "spin_msgs_per_s", "spin_decisions_per_s", "async_msgs_per_s",
+    "spin_us", "async_us", "async_anywhere_us", "async_halting_us", "tls_spin_us", "spin_feed_us", "websockets_us",
+    "picows_us", "spin_msgs_per_s", "spin_decisions_per_s", "async_msgs_per_s",
 }  # fmt: skip
 RESULT = {"name", "metrics", "machine", "input", "runs", "quiet", "stolen_pct", "jitter_ratio"}
 
