@@ -34,9 +34,7 @@ def instrument_of(frames: Iterable[bytes], path: Path) -> Instrument:
     ValueError where frames name no symbol, books are of several, or a number has more than 8 decimals.
     """
     found = infer_instrument(_of_one_market(frames, path), path)
-    if found.venue == _COINM and not found.symbol.partition("_")[0].endswith("USD"):
-        found = replace(found, venue="binance_usdm")  # BTCUSDT_240927: dated futures of USD-M have such names too
-    elif found.venue == _COINM:
+    if found.venue == _COINM:
         found = replace(found, contract_e8=(100 if found.symbol.startswith("BTCUSD_") else 10) * E8, inverse=True)
     return found
 

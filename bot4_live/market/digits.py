@@ -82,7 +82,9 @@ def infer_instrument(frames: Iterable[bytes], path: Path) -> Instrument:
     if max(digits.price, digits.qty) > 8:
         raise ValueError(f"{path}: numbers with more than 8 decimals ({digits.price} in prices, {digits.qty} in sizes)")
     spot = digits.has_diff and not digits.has_previous_id
-    venue = "binance_spot" if spot else "binance_coinm" if "_" in digits.symbol else "binance_usdm"
+    # BTCUSD_PERP and BTCUSD_240927 are COIN-M's; BTCUSDT_240927 is a dated future of USD-M.
+    coinm = digits.symbol.partition("_")[0].endswith("USD") and "_" in digits.symbol
+    venue = "binance_spot" if spot else "binance_coinm" if coinm else "binance_usdm"
     return replace(
         BTCUSDT_USDM,
         venue=venue,
