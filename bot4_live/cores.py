@@ -1,5 +1,7 @@
-"""Which cores a session runs on, and that they do not sleep: in `spin` the loop wants one core for itself, and
-`async` wakes sooner on one."""
+"""Which cores a session runs on, and that they do not sleep.
+
+The loop of `spin` wants a core for itself; that of `async` wakes sooner on one.
+"""
 
 from __future__ import annotations
 

@@ -149,9 +149,9 @@ def _record(job: _Job, seconds: float | None, **venue: Any) -> dict[str, Any]:
     from bot4_live.market.feed_core import FeedCore
     from bot4_live.market.recording import Limits, record_exchange, record_venue
 
-    FeedCore(BTCUSDT_USDM, lambda _: None)  # compiled now: with the first frames it would keep the loop from reading
     if not venue and job.settings.symbol != BTCUSDT_USDM.symbol:
         raise ValueError(f"only {BTCUSDT_USDM.symbol} can be recorded of the exchange, not {job.settings.symbol}")
+    FeedCore(BTCUSDT_USDM, lambda _: None)  # compiled now: with the first frames it would keep the loop from reading
 
     async def main() -> dict[str, Any]:
         limits = Limits(seconds, job.until_ns, progress=lambda *now: _tell(_line(*now)))
